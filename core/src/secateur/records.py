@@ -1,0 +1,139 @@
+"""What hooks return: one typed record per kind of thing a plugin can add.
+
+Records are frozen, hold names and functions, and import no torch. Core collects them into read-only registries
+(`secateur.plugins.registry`) that remember which distribution each one came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from attrs import field, frozen
+
+if TYPE_CHECKING:
+    import argparse
+
+    import numpy as np
+    from torch import Tensor, nn
+
+    from secateur.coupling.site import Site
+    from secateur.graph.ir import Graph, Op
+    from secateur.pruning.members import Member
+
+__all__ = [
+    "Command",
+    "Criterion",
+    "DataSplit",
+    "DatasetEntry",
+    "GraphBuilder",
+    "LayerAdapter",
+    "ModelEntry",
+    "OpRule",
+]
+
+
+@frozen(kw_only=True)
+class OpRule:
+    """What one operation says about the axes of its inputs and outputs (see `secateur.coupling.site`)."""
+
+    name: str
+    """The rule's own name, used in messages: the operation's name if it handles only one."""
+    ops: tuple[str, ...]
+    """Names of the operations it handles, as builders normalise them: `conv2d`, `add`, …"""
+    signature: str
+    """The operation's Python parameters, `"input, weight, bias=None, groups=1"`: how calls are bound."""
+    apply: Callable[[Site], Any]
+    """Reads the labels of the inputs from the site, records facts, returns the labels of the output(s)."""
+    macs: Callable[[Op, Graph], int] | None = None
+    """Multiply-accumulates of one call, or None if it has none worth counting."""
+    summary: str = ""
+
+
+@frozen(kw_only=True)
+class LayerAdapter:
+    """Which integer attributes of a module type mirror the length of which axis.
+
+    `mirrors` maps an attribute to a reference: `"input:1"`, `"output:-1"` (the module's first input or output
+    and the axis) or `"weight:0"` (one of its parameters or buffers and the axis).
+    """
+
+    name: str
+    types: tuple[str, ...]
+    """Qualified names of the exact module types, `"torch.nn.modules.conv.Conv2d"`; subclasses must be listed."""
+    mirrors: Mapping[str, str]
+    summary: str = ""
+
+
+@frozen(kw_only=True)
+class GraphBuilder:
+    """Turns a model and example inputs into a `Graph` and leaves the model exactly as it was."""
+
+    name: str
+    build: Callable[[nn.Module, tuple[Any, ...] | Mapping[str, Any]], Graph]
+    summary: str = ""
+
+
+@frozen(kw_only=True)
+class Criterion:
+    """Scores the units of a dim; the lowest leave first.
+
+    `score` gets the dim's members (parameters and how each unit lies in them) and returns one non-negative
+    float64 number per unit, shape (units,).
+    """
+
+    name: str
+    score: Callable[[Sequence[Member]], np.ndarray[Any, Any]]
+    summary: str = ""
+
+
+@frozen(kw_only=True)
+class ModelEntry:
+    """A model that can be built by name. `build(**arguments)` returns it with fresh weights."""
+
+    name: str
+    build: Callable[..., nn.Module]
+    input_shape: tuple[int, ...]
+    """Shape of one example without the batch axis, such as (3, 32, 32)."""
+    summary: str = ""
+    tags: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class DataSplit:
+    """Examples of one split, in memory: `inputs` float32 (n, *shape), `targets` int64 (n,)."""
+
+    inputs: Tensor
+    targets: Tensor
+
+    def __len__(self) -> int:
+        return int(self.targets.shape[0])
+
+
+@frozen(kw_only=True)
+class DatasetEntry:
+    """A data set that can be loaded by name.
+
+    `load(split, **arguments)` with split "train" or "test" returns a `DataSplit`; it raises `DataError` if the
+    data cannot be had.
+    """
+
+    name: str
+    load: Callable[..., DataSplit]
+    input_shape: tuple[int, ...]
+    classes: int
+    offline: bool
+    """Whether it loads without any network or files of the user's."""
+    summary: str = ""
+
+
+@frozen(kw_only=True)
+class Command:
+    """A sub-command of `secateur`. `configure` adds its arguments, `run` does it and returns the exit status."""
+
+    name: str
+    summary: str
+    configure: Callable[[argparse.ArgumentParser], None]
+    run: Callable[[argparse.Namespace], int]
+    order: int = field(default=100)
+    """Commands are listed by (order, name)."""
