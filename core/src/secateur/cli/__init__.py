@@ -1,0 +1,1 @@
+"""The `secateur` program: its sub-commands are records that plugins, and the core itself, provide."""

@@ -1,0 +1,126 @@
+"""The kinds of records that plugins add: one hook, one record type and one way of naming each."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from attrs import frozen
+
+from secateur.errors import PluginError
+from secateur.plugins.registry import no_aliases, own_name
+from secateur.records import Command, Criterion, DatasetEntry, GraphBuilder, LayerAdapter, ModelEntry, OpRule
+
+if TYPE_CHECKING:
+    from secateur.pruning.base import Pruner
+
+T = TypeVar("T")
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+@frozen(kw_only=True)
+class Kind(Generic[T]):
+    """What a registration hook must return, and how its records are found."""
+
+    hook: str
+    noun: str
+    """What one is called in messages."""
+    wanted: str
+    """The record type in messages."""
+    accepts: Callable[[object], bool]
+    keys: Callable[[T], Iterable[str]] = own_name
+    aliases: Callable[[T], Iterable[str]] = no_aliases
+
+    def check(self, returned: object) -> tuple[T, ...]:
+        """Return what the hook returned as a tuple of records; `PluginError` if it is something else."""
+        if not isinstance(returned, Iterable) or isinstance(returned, str | bytes | type):
+            raise PluginError(
+                f"{self.hook} returned {_shown(returned)}", hint=f"return a list of {self.wanted}"
+            )
+        records = tuple(returned)
+        seen: set[str] = set()
+        for index, record in enumerate(records):
+            place = f"item {index} of {self.hook}"
+            if not self.accepts(record):
+                raise PluginError(f"{place} is {_shown(record)}", hint=f"every item must be a {self.wanted}")
+            for key in [*_names(self.keys(record), place), *_names(self.aliases(record), place)]:
+                if key in seen:
+                    raise PluginError(f"{self.hook} provides the {self.noun} {key!r} twice")
+                seen.add(key)
+        return records
+
+
+def _names(names: object, place: str) -> tuple[str, ...]:
+    """Check the names of a record: a lone string would silently be taken letter by letter."""
+    if not isinstance(names, tuple | list) or not all(isinstance(name, str) and name for name in names):
+        raise PluginError(
+            f"{place} is named {_shown(names)}", hint="names must be non-empty strings, in a tuple if several"
+        )
+    return tuple(names)
+
+
+def _is(record_type: type) -> Callable[[object], bool]:
+    return lambda record: isinstance(record, record_type)
+
+
+def _is_pruner(record: object) -> bool:
+    return isinstance(record, type) and hasattr(record, "name") and not inspect.isabstract(record)
+
+
+def _pruner_aliases(record: Any) -> Iterable[str]:
+    aliases: Iterable[str] = getattr(record, "aliases", ())
+    return aliases
+
+
+PRUNERS: Final[Kind[type[Pruner]]] = Kind(
+    hook="secateur_pruners",
+    noun="pruner",
+    wanted="concrete class with a `name`",
+    accepts=_is_pruner,
+    aliases=_pruner_aliases,
+)
+CRITERIA: Final[Kind[Criterion]] = Kind(
+    hook="secateur_criteria", noun="criterion", wanted="Criterion", accepts=_is(Criterion)
+)
+BUILDERS: Final[Kind[GraphBuilder]] = Kind(
+    hook="secateur_graph_builders", noun="graph builder", wanted="GraphBuilder", accepts=_is(GraphBuilder)
+)
+OP_RULES: Final[Kind[OpRule]] = Kind(
+    hook="secateur_op_rules",
+    noun="op rule",
+    wanted="OpRule",
+    accepts=_is(OpRule),
+    keys=lambda rule: rule.ops,
+)
+ADAPTERS: Final[Kind[LayerAdapter]] = Kind(
+    hook="secateur_layer_adapters",
+    noun="layer adapter",
+    wanted="LayerAdapter",
+    accepts=_is(LayerAdapter),
+    keys=lambda adapter: adapter.types,
+)
+MODELS: Final[Kind[ModelEntry]] = Kind(
+    hook="secateur_models", noun="model", wanted="ModelEntry", accepts=_is(ModelEntry)
+)
+DATASETS: Final[Kind[DatasetEntry]] = Kind(
+    hook="secateur_datasets", noun="data set", wanted="DatasetEntry", accepts=_is(DatasetEntry)
+)
+COMMANDS: Final[Kind[Command]] = Kind(
+    hook="secateur_commands", noun="command", wanted="Command", accepts=_is(Command)
+)
+
+KINDS: Final[tuple[Kind[Any], ...]] = (
+    PRUNERS,
+    CRITERIA,
+    BUILDERS,
+    OP_RULES,
+    ADAPTERS,
+    MODELS,
+    DATASETS,
+    COMMANDS,
+)
