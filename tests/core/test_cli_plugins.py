@@ -24,7 +24,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 def mixed(dists: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """One plugin of each status."""
     dists.add_model("zoo", "lion", version="2.1.0")
-    dists.add("broken", f"raise ValueError({LONG!r})", dist="secateur-with-a-long-name")
+    dists.add("broken", f"raise ValueError({LONG!r})", dist="secateur-recurrent")
     dists.add_model("ark", "dove")
     monkeypatch.setenv("SECATEUR_DISABLE", "ark")
     return dists
@@ -49,11 +49,11 @@ def test_the_table_is_whole_when_piped(
     assert max(map(len, out.splitlines())) <= int(columns or "100")
     assert f"ValueError: {LONG}" in column(out, "hooks / reason", "status")
     assert "…" not in out
-    assert "secateur-with-a-long-name" in out
+    assert "secateur-recurrent" in out
     for word in ("loaded", "disabled", "failed", "2.1.0", "models", "listed"):
         assert word in out
     assert "\x1b" not in out
-    assert err == f"warning: plugin 'broken' (secateur-with-a-long-name 1.0) failed: ValueError: {LONG}\n"
+    assert err == f"warning: plugin 'broken' (secateur-recurrent 1.0) failed: ValueError: {LONG}\n"
 
 
 def test_one_row_per_plugin(dists: Any, capsys: pytest.CaptureFixture[str]) -> None:
