@@ -1,0 +1,101 @@
+"""The coupling of a graph: label it, solve it, drop the units whose sizes could not follow, and name what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+from attrs import define
+
+from secateur.coupling.engine import Labelling, label
+from secateur.coupling.labels import Atoms
+from secateur.coupling.refusals import Refusal, refusals_of
+from secateur.coupling.sizes import SizeSystem, probe
+from secateur.coupling.solver import Solution, solve
+from secateur.coupling.units import TensorAxes, TensorAxis, Units, dims_of
+from secateur.graph.ir import Graph
+from secateur.graph.sizes import Attribute
+from secateur.records import LayerAdapter, OpRule
+
+
+@define(slots=False, frozen=True, eq=False)
+class Coupling:
+    """What can leave together in one model: its dims, its refusals, and the sizes that follow a choice."""
+
+    labelling: Labelling
+    solution: Solution
+    axes: TensorAxes
+    dims: tuple[Units, ...]
+
+    @property
+    def graph(self) -> Graph:
+        """The graph this is the coupling of."""
+        return self.labelling.graph
+
+    @cached_property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """What stays, and why."""
+        return refusals_of(self.labelling, self.solution, self.axes)
+
+    def leaving(self, classes: Atoms) -> Leaving:
+        """What leaves when the units of these base classes do."""
+        return Leaving(self, classes)
+
+    @cached_property
+    def _reached(self) -> tuple[Atoms, Atoms]:
+        return self.solution.reach(np.arange(self.solution.classes), np.arange(self.solution.classes))
+
+
+class Leaving:
+    """The consequences of letting some base classes leave: atoms, slices, attributes."""
+
+    def __init__(self, coupling: Coupling, classes: Atoms) -> None:
+        self.coupling = coupling
+        chosen = np.zeros(coupling.solution.classes, bool)
+        chosen[classes] = True
+        rows, bases = coupling._reached
+        leaves = np.zeros(coupling.solution.classes, bool)
+        leaves[rows[chosen[bases]]] = True
+        self.atoms = leaves[coupling.solution.of]
+
+    def count(self, vector: Atoms) -> int:
+        """How many atoms of a vector stay."""
+        return int(len(vector) - self.atoms[vector].sum())
+
+    def cuts(self) -> dict[str, dict[int, Atoms]]:
+        """{parameter or buffer: {axis: sorted leaving indices}}, only where something leaves."""
+        axes = self.coupling.axes
+        found: dict[str, dict[int, Atoms]] = {}
+        gone = self.atoms[axes.atoms]
+        for (name, axis), start, stop in zip(axes.keys, axes.starts[:-1], axes.starts[1:], strict=True):
+            indices = np.flatnonzero(gone[start:stop])
+            if len(indices):
+                found.setdefault(name, {})[axis] = indices
+        return found
+
+    def attributes(self) -> dict[Attribute, tuple[int, int]]:
+        """{attribute: (old, new)} for every integer that changes; raises `ValueError` if sizes contradict."""
+        system = SizeSystem(self.coupling.labelling)
+        if wrong := system.failing(self.count):
+            fact = wrong[0][0]
+            raise ValueError(f"{fact.expr} cannot follow this choice" + (f" at {fact.op.place}" if fact.op else ""))
+        found = {}
+        for attribute, fact in system.bound.items():
+            old, new = len(fact.atoms), self.count(fact.atoms)
+            if old != new:
+                found[attribute] = (old, new)
+        return found
+
+
+def analyse(graph: Graph, rules: Mapping[str, OpRule], adapters: Mapping[str, LayerAdapter]) -> Coupling:
+    """Find the dims of a graph."""
+    labelling = label(graph, rules, adapters)
+    solution = solve(labelling.facts)
+    while probe(labelling, solution):
+        solution = solve(labelling.facts)
+    axes = TensorAxes.of(labelling)
+    return Coupling(labelling, solution, axes, tuple(dims_of(labelling, solution, axes)))
+
+
+__all__ = ["Coupling", "Leaving", "TensorAxis", "Units", "analyse"]

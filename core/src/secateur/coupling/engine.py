@@ -1,0 +1,155 @@
+"""Walk the graph once and let the rules label every axis.
+
+An operation without a rule fixes all axes of its inputs, with a reason that names it. Model inputs and outputs stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from secateur.coupling.binding import BindingError, bind
+from secateur.coupling.facts import Facts, SizeFact
+from secateur.coupling.labels import Axis, Labels, fixed
+from secateur.coupling.site import Site
+from secateur.errors import PluginError
+from secateur.graph.ir import Graph, Op, Value
+from secateur.graph.sizes import Attribute
+from secateur.records import LayerAdapter, OpRule
+
+NO_RULE = "no rule for the operation {kind!r}"
+NO_RULE_HINT = "a plugin can supply one with the hook secateur_op_rules"
+
+
+@frozen(eq=False)
+class Labelling:
+    """What one pass over a graph found: the facts, and the labels of every value."""
+
+    graph: Graph
+    facts: Facts
+    labels: Mapping[str, Labels]
+
+
+def label(graph: Graph, rules: Mapping[str, OpRule], adapters: Mapping[str, LayerAdapter]) -> Labelling:
+    """Label every axis of every value of a graph.
+
+    `rules` by operation name, `adapters` by qualified module type. Raises `PluginError` if a rule breaks its contract.
+    """
+    facts = Facts()
+    labels: dict[str, Labels] = {}
+    for value in graph.values.values():
+        if value.kind != "activation":
+            labels[value.name] = _source(value, facts, value.name in graph.unused)
+    for op in graph.ops.values():
+        outputs = _apply(op, graph, facts, labels, rules)
+        for name, axes in zip(op.outputs, outputs, strict=True):
+            labels[name] = Labels(name, tuple(axes))
+        if op.overwrites and op.outputs:
+            _overwrite(op, facts, labels)
+    for name in graph.outputs:
+        for axis in labels[name].axes:
+            facts.fix(axis.atoms, "it is an output of the model", op=graph.producer.get(name))
+    _mirror(graph, facts, labels, adapters)
+    return Labelling(graph, facts, labels)
+
+
+def _source(value: Value, facts: Facts, unused: bool) -> Labels:
+    if value.kind in ("parameter", "buffer") and value.dtype.startswith(("float", "bfloat", "complex")):
+        axes = [Axis(facts.fresh(length)) if length > 1 else fixed(length) for length in value.shape]
+        if unused:
+            for axis in axes:
+                facts.fix(axis.atoms, "it took no part in the recorded run")
+        return Labels(value.name, tuple(axes))
+    return Labels(value.name, tuple(Axis(np.zeros(length, np.int64), zero=False) for length in value.shape))
+
+
+def _apply(
+    op: Op, graph: Graph, facts: Facts, labels: Mapping[str, Labels], rules: Mapping[str, OpRule]
+) -> list[Sequence[Axis]]:
+    rule = rules[op.kind] if op.kind in rules else None
+    if not any(axis.free for name in op.inputs for axis in labels[name].axes):
+        return _all_fixed(op, graph)
+    if rule is None:
+        return _refuse(op, graph, facts, labels, NO_RULE.format(kind=op.kind), NO_RULE_HINT)
+    try:
+        site = Site(op, graph, facts, labels, bind(op, rule.signature))
+    except BindingError as error:
+        reason = f"the rule for {op.kind!r} does not know this form of the call: {error}"
+        return _refuse(op, graph, facts, labels, reason, NO_RULE_HINT)
+    try:
+        made = rule.apply(site)
+    except NotImplementedError as error:
+        return _refuse(op, graph, facts, labels, str(error), "")
+    except Exception as error:
+        raise PluginError(
+            f"the rule {rule.name!r} failed on {op}: {type(error).__name__}: {error}", where=op.place
+        ) from error
+    outputs = made if made and isinstance(made, list) and not isinstance(made[0], Axis) else [made]
+    outputs = [axes.axes if isinstance(axes, Labels) else axes for axes in outputs]
+    for name, axes in zip(op.outputs, outputs, strict=False):
+        lengths = tuple(len(axis) for axis in axes)
+        if lengths != graph.values[name].shape:
+            raise PluginError(
+                f"the rule {rule.name!r} gave axes of lengths {lengths} to an output of shape "
+                f"{graph.values[name].shape}: {op}",
+                where=op.place,
+            )
+    if len(outputs) != len(op.outputs):
+        raise PluginError(
+            f"the rule {rule.name!r} labelled {len(outputs)} of {len(op.outputs)} outputs: {op}", where=op.place
+        )
+    return outputs
+
+
+def _all_fixed(op: Op, graph: Graph) -> list[Sequence[Axis]]:
+    return [[Axis(np.zeros(n, np.int64), zero=False) for n in graph.values[name].shape] for name in op.outputs]
+
+
+def _refuse(
+    op: Op, graph: Graph, facts: Facts, labels: Mapping[str, Labels], reason: str, hint: str
+) -> list[Sequence[Axis]]:
+    for name in op.inputs:
+        for axis in labels[name].axes:
+            facts.fix(axis.atoms, reason, hint=hint, op=op)
+    return _all_fixed(op, graph)
+
+
+def _overwrite(op: Op, facts: Facts, labels: dict[str, Labels]) -> None:
+    """A call changed memory that other values share: they keep their labels only if the call kept its own."""
+    before, after = labels[op.inputs[0]], labels[op.outputs[0]]
+    kept = len(before) == len(after) and all(
+        old.atoms is new.atoms or np.array_equal(old.atoms, new.atoms)
+        for old, new in zip(before.axes, after.axes, strict=True)
+    )
+    for name in op.overwrites:
+        if name not in labels:
+            continue
+        if kept:
+            labels[name] = Labels(name, tuple(axis.nonzero() for axis in labels[name].axes))
+        else:
+            for axis in labels[name].axes:
+                facts.fix(axis.atoms, f"memory it shares is overwritten by {op.kind!r}", op=op)
+
+
+def _mirror(
+    graph: Graph, facts: Facts, labels: Mapping[str, Labels], adapters: Mapping[str, LayerAdapter]
+) -> None:
+    for call in graph.calls:
+        adapter = adapters[call.type] if call.type in adapters else None
+        for attribute, reference in (adapter.mirrors if adapter else {}).items():
+            where, _, axis = reference.partition(":")
+            if where in ("input", "output"):
+                names = call.inputs if where == "input" else call.outputs
+                name = names[0] if names else ""
+            else:
+                name = f"{call.module}.{where}" if call.module else where
+                name = graph.aliases.get(name, name)
+            held: Any = graph.attributes.get((call.module, attribute))
+            if name not in labels or not -len(labels[name]) <= int(axis) < len(labels[name]):
+                continue
+            mirrored = labels[name][int(axis)]
+            if held == len(mirrored) and mirrored.free:
+                facts.sizes.append(SizeFact(Attribute(call.module, attribute), mirrored.atoms, None))

@@ -1,0 +1,101 @@
+"""Facts: what the rules found out, recorded as vectors and solved later.
+
+A fact is a tie (two vectors of atoms are equal, index by index), a fix (a vector stays, and why), a pair (slice
+p[i,j] leaves if unit a[i] or unit b[j] leaves), or a size that must follow (an integer argument of a call equals
+the number of atoms that stay in a vector).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from attrs import define, field, frozen
+
+from secateur.coupling.labels import FIXED, Atoms
+from secateur.graph.ir import Op
+from secateur.graph.sizes import Expr
+
+
+MEETS_FIXED = "it meets an input of the model or another axis that stays"
+
+
+@frozen(eq=False)
+class Tie:
+    """Atoms of two vectors, index by index, are the same."""
+
+    left: Atoms
+    right: Atoms
+    op: Op | None
+
+
+@frozen(eq=False)
+class Fix:
+    """The atoms of a vector stay. A `silent` fix goes without saying (kernel axes) and is not reported."""
+
+    atoms: Atoms
+    reason: str
+    hint: str
+    op: Op | None
+    silent: bool
+
+
+@frozen(eq=False)
+class Pair:
+    """`product[i, j]` leaves exactly if `outer[i]` or `inner[j]` leaves; the product is flattened, row by row."""
+
+    product: Atoms
+    outer: Atoms
+    inner: Atoms
+    op: Op | None
+
+
+@frozen(eq=False)
+class SizeFact:
+    """An integer of a call, or an attribute, that must equal the number of atoms of a vector that stay."""
+
+    expr: Expr
+    atoms: Atoms
+    op: Op | None
+
+
+@define(eq=False)
+class Facts:
+    """The facts of one graph, appended by rules."""
+
+    count: int = 1  # atom 0 exists from the start
+    ties: list[Tie] = field(factory=list)
+    fixes: list[Fix] = field(factory=list)
+    pairs: list[Pair] = field(factory=list)
+    sizes: list[SizeFact] = field(factory=list)
+    reads: list[Atoms] = field(factory=list)
+    """Vectors along which a parameter is contracted with what it reads."""
+
+    def fresh(self, length: int) -> Atoms:
+        """Make `length` new atoms."""
+        made: Atoms = np.arange(self.count, self.count + length, dtype=np.int64)
+        self.count += length
+        return made
+
+    def tie(self, left: Atoms, right: Atoms, op: Op | None = None) -> None:
+        """Record that two vectors are the same, index by index; they must be of one length."""
+        if left.shape != right.shape:
+            raise ValueError(f"cannot tie {len(left)} atoms to {len(right)}")
+        if left is right:
+            return
+        half = (left == FIXED) != (right == FIXED)
+        if half.any():
+            self.fix((left + right)[half], MEETS_FIXED, op=op)
+        if not half.all():
+            self.ties.append(Tie(left[~half], right[~half], op) if half.any() else Tie(left, right, op))
+
+    def fix(
+        self, atoms: Atoms, reason: str, *, hint: str = "", op: Op | None = None, silent: bool = False
+    ) -> None:
+        """Record that the atoms stay, and why."""
+        if atoms.any():
+            self.fixes.append(Fix(atoms[atoms != FIXED], reason, hint, op, silent))
+
+    def pair(self, product: Atoms, outer: Atoms, inner: Atoms, op: Op | None = None) -> None:
+        """Record that `product`, of length len(outer) * len(inner), is made of all pairs of outer and inner."""
+        if len(product) != len(outer) * len(inner):
+            raise ValueError(f"a product of {len(outer)} and {len(inner)} cannot have {len(product)} atoms")
+        self.pairs.append(Pair(product, outer, inner, op))

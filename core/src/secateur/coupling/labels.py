@@ -1,0 +1,64 @@
+"""Labels: every axis of every tensor carries one integer atom per index.
+
+Atom 0 means *fixed*: the index can never leave. Two indices that carry the same atom (or atoms that are tied) leave
+together. Vectors of atoms are numpy arrays; no Python object stands for a single channel.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+Atoms = np.ndarray[Any, np.dtype[np.int64]]
+
+FIXED = 0
+"""The atom of everything that stays."""
+
+
+@frozen(eq=False)
+class Axis:
+    """One axis: an atom per index, and whether the tensor is exactly zero on the slices that leave.
+
+    `zero` is what allows a sum over an axis whose indices leave: in the masked network those slices add nothing.
+    """
+
+    atoms: Atoms
+    zero: bool = True
+
+    def __len__(self) -> int:
+        return len(self.atoms)
+
+    @property
+    def free(self) -> bool:
+        """Whether any index of the axis may leave, as far as is known before solving."""
+        return bool(self.atoms.any())
+
+    def nonzero(self) -> Axis:
+        """The same labels on a tensor that may be anything on the slices that leave."""
+        return Axis(self.atoms, zero=False) if self.zero else self
+
+
+@frozen(eq=False)
+class Labels:
+    """The labelled axes of one tensor, with the name of its value in the graph."""
+
+    name: str
+    axes: tuple[Axis, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The length of every axis."""
+        return tuple(len(axis) for axis in self.axes)
+
+    def __len__(self) -> int:
+        return len(self.axes)
+
+    def __getitem__(self, axis: int) -> Axis:
+        return self.axes[axis]
+
+
+def fixed(length: int) -> Axis:
+    """An axis whose indices all stay."""
+    return Axis(np.zeros(length, np.int64))

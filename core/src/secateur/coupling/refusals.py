@@ -1,0 +1,65 @@
+"""Refusals: what is fixed, why, and where in the user's code."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from secateur.coupling.engine import Labelling
+from secateur.coupling.facts import Fix
+from secateur.coupling.solver import Solution, components
+from secateur.coupling.units import TensorAxes
+
+INDIRECT = "it is tied, through a reshape or a grouped operation, to something that stays"
+
+
+@frozen
+class Refusal:
+    """One axis of a parameter that stays, wholly or in part, with the reasons.
+
+    `indices` is how many of its `size` indices stay.
+    """
+
+    parameter: str
+    axis: int
+    size: int
+    indices: int
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        part = "" if self.indices == self.size else f" ({self.indices} of {self.size} indices)"
+        return f"{self.parameter} axis {self.axis}{part}: {'; '.join(self.reasons)}"
+
+
+def refusals_of(labelling: Labelling, solution: Solution, axes: TensorAxes) -> tuple[Refusal, ...]:
+    """All axes of parameters that something fixes, except those that stay as a matter of course."""
+    facts = labelling.facts
+    stays = solution.of[axes.atoms] == solution.fixed
+    if not stays.any():
+        return ()
+    # Components without the fixes tell which fix explains which axis.
+    _, part = components(facts.count, [(tie.left, tie.right) for tie in facts.ties])
+    explained: dict[int, list[Fix]] = {}
+    for fix in facts.fixes:
+        for component in np.unique(part[fix.atoms]):
+            explained.setdefault(int(component), []).append(fix)
+    found = []
+    for (name, axis), start, stop in zip(axes.keys, axes.starts[:-1], axes.starts[1:], strict=True):
+        here = stays[start:stop]
+        if not here.any() or labelling.graph.values[name].kind != "parameter":
+            continue
+        groups = np.unique(part[axes.atoms[start:stop][here]])
+        fixes = list({id(f): f for group in groups for f in explained.get(int(group), ())}.values())
+        loud = [fix for fix in fixes if not fix.silent]
+        if fixes and not loud:
+            continue
+        reasons = tuple(dict.fromkeys(_reason(fix) for fix in loud)) or (INDIRECT,)
+        found.append(Refusal(name, axis, stop - start, int(here.sum()), reasons))
+    return tuple(found)
+
+
+def _reason(fix: Fix) -> str:
+    place: Any = f", in {fix.op.kind} at {fix.op.place}" if fix.op else ""
+    return f"{fix.reason}{place}" + (f" ({fix.hint})" if fix.hint else "")

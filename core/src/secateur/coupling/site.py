@@ -1,0 +1,140 @@
+"""The site of one call, as an op rule sees it: its arguments, with tensors as labels, and the facts it may record.
+
+A rule is a function of a site. It reads arguments by the names of its signature, records facts, and returns the labels
+of the output: a sequence of `Axis` for one output, a list of such sequences for several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from secateur.coupling import products
+from secateur.coupling.facts import Facts, SizeFact
+from secateur.coupling.labels import Atoms, Axis, Labels, fixed
+from secateur.graph.ir import Graph, Op, Ref
+from secateur.graph.sizes import Literal, Size
+
+
+class Site:
+    """One call: `site["input"]` is an argument, the methods record facts about it."""
+
+    def __init__(self, op: Op, graph: Graph, facts: Facts, labels: Mapping[str, Labels], bound: dict[str, Any]) -> None:
+        self.op, self.graph, self._facts, self._labels = op, graph, facts, labels
+        self._bound = bound
+
+    # -- reading ---------------------------------------------------------------------------------------------
+
+    def __getitem__(self, name: str) -> Any:
+        """The argument bound to a parameter; tensors (also within tuples) come as `Labels`."""
+        return self._resolve(self._bound[name])
+
+    def _resolve(self, argument: Any) -> Any:
+        if isinstance(argument, Ref):
+            return self._labels[argument.name]
+        if isinstance(argument, tuple | list):
+            return tuple(self._resolve(entry) for entry in argument)
+        if isinstance(argument, slice):
+            return slice(*(self._resolve(part) for part in (argument.start, argument.stop, argument.step)))
+        return argument
+
+    def number(self, name: str) -> Any:
+        """An argument with every integer as a plain `int`, nested or not."""
+        return plain(self[name])
+
+    def tensors(self) -> list[Labels]:
+        """The labels of all tensor inputs, in order, once each."""
+        return [self._labels[name] for name in self.op.inputs]
+
+    def data(self, labels: Labels) -> np.ndarray[Any, Any] | None:
+        """The numbers of an integer constant, if they are known."""
+        return self.graph.values[labels.name].data
+
+    @property
+    def shapes(self) -> list[tuple[int, ...]]:
+        """The shapes of the outputs, as recorded."""
+        return [self.graph.values[name].shape for name in self.op.outputs]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of the first output, as recorded."""
+        return self.shapes[0]
+
+    # -- facts -----------------------------------------------------------------------------------------------
+
+    def tie(self, left: Axis, right: Axis) -> Axis:
+        """Two axes whose indices leave together; returns them as one, zero where both are zero."""
+        self._facts.tie(left.atoms, right.atoms, self.op)
+        return Axis(left.atoms if left.free else right.atoms, left.zero and right.zero)
+
+    def fix(self, axis: Axis | Atoms, reason: str, hint: str = "") -> Axis:
+        """An axis that stays, with the reason; returns a fixed axis of the same length."""
+        self._facts.fix(axis.atoms if isinstance(axis, Axis) else axis, reason, hint=hint, op=self.op)
+        return fixed(len(axis))
+
+    def stay(self, axes: Iterable[Axis]) -> list[Axis]:
+        """Axes that stay as a matter of course (kernel and other spatial axes): fixed without a reason."""
+        kept = list(axes)
+        for axis in kept:
+            self._facts.fix(axis.atoms, "", op=self.op, silent=True)
+        return [fixed(len(axis)) for axis in kept]
+
+    def fresh(self, length: int, zero: bool = True) -> Axis:
+        """A new axis that can leave independently of every other."""
+        return Axis(self._facts.fresh(length), zero)
+
+    def contract(self, data: Axis, weight: Axis) -> None:
+        """A sum over the products of two axes: they leave together, and the parameter is read along its axis.
+
+        The sum over slices that leave is zero if either side is zero there; otherwise both axes are fixed.
+        """
+        if not (data.zero or weight.zero):
+            self.fix(data, "the values on both sides of a sum of products may be non-zero on pruned slices")
+            self.fix(weight, "the values on both sides of a sum of products may be non-zero on pruned slices")
+        self._facts.tie(data.atoms, weight.atoms, self.op)
+        self._facts.reads.append(weight.atoms)
+
+    def merge(self, outer: Axis, inner: Axis) -> Axis:
+        """One axis that runs through `inner` for each index of `outer`."""
+        return products.merge(self._facts, outer, inner, self.op)
+
+    def split(self, axis: Axis, m: int, n: int) -> tuple[Axis, Axis]:
+        """Two axes of lengths m and n whose product is `axis`."""
+        return products.split(self._facts, axis, m, n, self.op)
+
+    def reshape(self, axes: Sequence[Axis], shape: Sequence[int]) -> list[Axis]:
+        """The axes of the same elements in another shape."""
+        return products.reshape(self._facts, axes, shape, self.op)
+
+    def require(self, size: Any, axis: Axis, what: str = "a size") -> Axis:
+        """An integer argument that must equal the length of an axis after thinning.
+
+        A literal fixes the axis, with the place in the source; an attribute or a shape expression is recorded and
+        solved for. `None` and -1 ask for nothing.
+        """
+        if not axis.free or size is None or (isinstance(size, Size | int) and int_of(size) == -1):
+            return axis
+        if not isinstance(size, Size) or isinstance(size.expr, Literal):
+            return self.fix(
+                axis,
+                f"{what} is written as the number {plain(size)}",
+                hint="take it from the tensor's shape, or use -1",
+            )
+        self._facts.sizes.append(SizeFact(size.expr, axis.atoms, self.op))
+        return axis
+
+
+def int_of(number: Any) -> int:
+    """The plain integer of a recorded integer argument."""
+    return number.value if isinstance(number, Size) else int(number)
+
+
+def plain(argument: Any) -> Any:
+    """A recorded argument with every integer as a plain `int`, nested or not."""
+    if isinstance(argument, Size):
+        return argument.value
+    if isinstance(argument, tuple | list):
+        return tuple(plain(entry) for entry in argument)
+    return argument

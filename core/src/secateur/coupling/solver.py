@@ -1,0 +1,135 @@
+"""Solve the facts: which atoms are one, which are fixed, and which base units make each product leave.
+
+1. Ties and fixes give connected components (classes); the class of atom 0 is fixed.
+2. A pair (p, a, b) with a fixed side ties p to the other side; a fixed product fixes both sides; two pairs of one
+   class unify side by side. Each step adds ties, so 1 and 2 are repeated until nothing changes.
+3. A class that is the product of a pair is derived: it leaves if either side leaves. All other classes are base classes,
+   and every class reaches the base classes it is made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from secateur.coupling.facts import Facts
+from secateur.coupling.labels import FIXED, Atoms
+
+Array = np.ndarray[Any, Any]
+
+
+@frozen(eq=False)
+class Solution:
+    """The classes of all atoms."""
+
+    of: Atoms
+    """Class of each atom, shape (atoms,)."""
+    classes: int
+    fixed: int
+    """The class that stays."""
+    children: Array
+    """(product class, class it is made of), shape (n, 2), sorted by the first."""
+
+    def reach(self, rows: Array, classes: Array) -> tuple[Array, Array]:
+        """Expand (row, class) records to (row, base class), one record each, without the fixed class."""
+        derived = np.zeros(self.classes, bool)
+        derived[self.children[:, 0]] = True
+        starts = np.searchsorted(self.children[:, 0], np.arange(self.classes + 1))
+        base: list[Array] = []
+        seen = np.empty(0, np.int64)
+        while len(rows):
+            keys = np.unique(rows * self.classes + classes)
+            keys = keys[~np.isin(keys, seen)] if len(seen) else keys
+            rows, classes = keys // self.classes, keys % self.classes
+            more = derived[classes]
+            base.append(keys[~more])
+            if not more.any():
+                break
+            seen = np.union1d(seen, keys[more])
+            rows, classes = rows[more], classes[more]
+            counts = starts[classes + 1] - starts[classes]
+            offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+            picked = np.repeat(starts[classes], counts) + offsets
+            rows, classes = np.repeat(rows, counts), self.children[picked, 1]
+        keys = np.unique(np.concatenate(base)) if base else np.empty(0, np.int64)
+        rows, classes = keys // self.classes, keys % self.classes
+        free = classes != self.fixed
+        return rows[free], classes[free]
+
+
+def components(count: int, edges: Sequence[tuple[Atoms, Atoms]]) -> tuple[int, Atoms]:
+    """Connected components of `count` atoms under edges given as pairs of vectors."""
+    if not edges:
+        return count, np.arange(count, dtype=np.int64)
+    left = np.concatenate([edge[0] for edge in edges])
+    right = np.concatenate([edge[1] for edge in edges])
+    matrix = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(count, count))
+    found, labels = connected_components(matrix, directed=False)
+    return int(found), labels.astype(np.int64)
+
+
+def solve(facts: Facts) -> Solution:
+    """Solve the facts; see the module's docstring."""
+    edges: list[tuple[Atoms, Atoms]] = [(tie.left, tie.right) for tie in facts.ties]
+    edges += [(fix.atoms, np.zeros_like(fix.atoms)) for fix in facts.fixes]
+    product, outer, inner = _flatten(facts)
+    while True:
+        count, of = components(facts.count, edges)
+        fixed = int(of[FIXED])
+        fresh = _consequences(of, fixed, product, outer, inner)
+        if not fresh:
+            break
+        edges += fresh
+    p, a, b = of[product], of[outer], of[inner]
+    real = (p != a) & (p != b)  # a product that is one of its own sides is no product
+    rows = np.concatenate([p[real], p[real]])
+    children = np.unique(np.stack([rows, np.concatenate([a[real], b[real]])], axis=1), axis=0)
+    return Solution(of, count, fixed, children.reshape(-1, 2))
+
+
+def _flatten(facts: Facts) -> tuple[Atoms, Atoms, Atoms]:
+    empty = np.empty(0, np.int64)
+    product = [pair.product for pair in facts.pairs]
+    outer = [np.repeat(pair.outer, len(pair.inner)) for pair in facts.pairs]
+    inner = [np.tile(pair.inner, len(pair.outer)) for pair in facts.pairs]
+    return (
+        np.concatenate([empty, *product]),
+        np.concatenate([empty, *outer]),
+        np.concatenate([empty, *inner]),
+    )
+
+
+def _consequences(
+    of: Atoms, fixed: int, product: Atoms, outer: Atoms, inner: Atoms
+) -> list[tuple[Atoms, Atoms]]:
+    """The ties that the pairs imply and that do not hold yet."""
+    found: list[tuple[Atoms, Atoms]] = []
+
+    def tie(where: Array, left: Atoms, right: Atoms) -> None:
+        where = where & (of[left] != of[right])
+        if where.any():
+            found.append((left[where], right[where]))
+
+    p, a, b = of[product], of[outer], of[inner]
+    zero = np.zeros_like(product)
+    tie(a == fixed, product, inner)
+    tie(b == fixed, product, outer)
+    tie(p == fixed, outer, zero)
+    tie(p == fixed, inner, zero)
+    tie(((p == a) | (p == b)) & (a != fixed) & (b != fixed), outer, inner)
+    if len(product) > 1:  # neighbours of one class, after sorting, unify side by side
+        order = np.lexsort((b, a, p))
+        before, after = order[:-1], order[1:]
+        same = p[before] == p[after]
+        same &= ~((a[before] == b[after]) & (b[before] == a[after]))
+        for side in (outer, inner):
+            left, right = side[before], side[after]
+            where = same & (of[left] != of[right])
+            if where.any():
+                found.append((left[where], right[where]))
+    return found

@@ -1,0 +1,44 @@
+"""Run a model once through a graph builder and get its graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from secateur.errors import CaptureError
+from secateur.graph.ir import Graph, check
+from secateur.plugins import current
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def trace(
+    model: nn.Module, example_inputs: tuple[Any, ...] | Mapping[str, Any], builder: str = "trace"
+) -> Graph:
+    """Record the graph of a model.
+
+    `example_inputs`: a tuple (positional) or a dict (keyword arguments) that the model's `forward` takes; a single
+    tensor stands for a tuple of one. The model is left exactly as it was.
+
+    Raises `CaptureError` if the forward fails, naming the module and line, and `PluginError` for an unknown builder.
+    """
+    build = current().builders[builder].build
+    return check(build(model, normalise_inputs(example_inputs)))
+
+
+def normalise_inputs(example_inputs: Any) -> tuple[Any, ...] | Mapping[str, Any]:
+    """Return the example inputs as a tuple or a dict; anything else is a `CaptureError`."""
+    import torch
+
+    if isinstance(example_inputs, torch.Tensor):
+        return (example_inputs,)
+    if isinstance(example_inputs, list):
+        return tuple(example_inputs)
+    if isinstance(example_inputs, tuple | Mapping):
+        return example_inputs
+    raise CaptureError(
+        f"expected a tuple of positional inputs or a dict of keyword inputs, got {type(example_inputs).__name__}",
+        where="example_inputs",
+        hint="for a model called as model(x), give (x,)",
+    )

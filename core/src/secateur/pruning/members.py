@@ -1,0 +1,82 @@
+"""The members of a dim: each parameter its units lie in, with ways to reduce the units' elements to one number each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import define, field
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Array = np.ndarray[Any, Any]
+SumCache = dict[tuple[str, int, Any], "Tensor"]
+
+
+@define(frozen=True, eq=False)
+class Member:
+    """One parameter of a dim: unit u consists of the slices `indices[u]` of `axis` of `tensor`.
+
+    `reads`: whether the parameter reads the units (input columns) rather than writes them (filters).
+    """
+
+    name: str
+    axis: int
+    tensor: Tensor
+    indices: Array
+    reads: bool
+    _cache: SumCache = field(factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def sum_of(self, function: Callable[[Tensor], Tensor]) -> Array:
+        """Sum `function(element)` over all elements of each unit; float64, shape (units,).
+
+        The function must be pointwise and one object per meaning (`torch.abs`): results are shared between dims.
+        """
+        import torch
+
+        key = (self.name, self.axis, function)
+        if key not in self._cache:
+            others = [axis for axis in range(self.tensor.dim()) if axis != self.axis]
+            values = function(self.tensor.detach())
+            wide = torch.float64 if values.dtype == torch.float64 else torch.float32
+            total = values.sum(others, dtype=wide) if others else values
+            self._cache[key] = total.to("cpu", torch.float64)
+        sums: Array = self._cache[key].numpy()[self.indices].sum(axis=1)
+        return sums
+
+    def matrix(self) -> Tensor:
+        """The elements of each unit, as a matrix of shape (units, elements per unit)."""
+        import torch
+
+        index = torch.from_numpy(np.ascontiguousarray(self.indices)).reshape(-1).to(self.tensor.device)
+        picked = self.tensor.detach().index_select(self.axis, index).movedim(self.axis, 0)
+        return picked.reshape(len(self.indices), -1)
+
+
+def members_of(
+    slices: Mapping[tuple[str, int], Array],
+    readers: frozenset[tuple[str, int]],
+    parameters: Mapping[str, Tensor],
+    cache: SumCache | None = None,
+) -> list[Member]:
+    """The members of a dim that are parameters (buffers do not count)."""
+    shared: SumCache = {} if cache is None else cache
+    return [
+        Member(name, axis, parameters[name], indices, (name, axis) in readers, shared)
+        for (name, axis), indices in slices.items()
+        if name in parameters
+    ]
+
+
+def filters(members: list[Member]) -> list[Member]:
+    """The members a magnitude criterion looks at: weights of two axes and more that write the units.
+
+    Without any such weight: all that write; without these: all.
+    """
+    written = [member for member in members if not member.reads]
+    return [m for m in written if m.tensor.dim() > 1] or written or members

@@ -1,0 +1,42 @@
+"""What must hold before a plan is applied: it was made for this model, and leaves something of everything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from secateur.errors import ThinError
+from secateur.thinning.plan import Plan
+from secateur.thinning.state import get_attribute, named_tensors
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ANOTHER = "make a new plan for the model as it is now"
+
+
+def check_fits(model: nn.Module, plan: Plan) -> None:
+    """Raise `ThinError` unless every name, shape, index and attribute of the plan is found in the model."""
+    tensors = named_tensors(model)
+    for name, shape in plan.shapes.items():
+        if name not in tensors:
+            raise ThinError("the plan names it, the model does not have it", where=name, hint=ANOTHER)
+        if tuple(tensors[name].shape) != tuple(shape):
+            found = tuple(tensors[name].shape)
+            raise ThinError(f"the plan was made for shape {tuple(shape)}, it has {found}", where=name, hint=ANOTHER)
+    for name, axes in plan.cuts.items():
+        for axis, indices in axes.items():
+            if name not in plan.shapes or not 0 <= axis < len(plan.shapes[name]):
+                raise ThinError(f"the plan cuts axis {axis}, which it does not have", where=name, hint=ANOTHER)
+            length = plan.shapes[name][axis]
+            if len(indices) and not 0 <= indices.min() <= indices.max() < length:
+                raise ThinError(f"the plan cuts indices outside axis {axis} of length {length}", where=name)
+            if len(indices) >= length:
+                raise ThinError(f"the plan leaves nothing of axis {axis}", where=name, hint="keep at least one unit")
+    for (module, attribute), (old, _) in plan.attributes.items():
+        path = f"{module}.{attribute}" if module else attribute
+        try:
+            held = get_attribute(model, module, attribute)
+        except AttributeError:
+            raise ThinError("the plan changes this attribute, the model does not have it", where=path) from None
+        if held != old:
+            raise ThinError(f"the plan was made for the value {old}, it is {held}", where=path, hint=ANOTHER)

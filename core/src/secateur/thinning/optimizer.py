@@ -1,0 +1,48 @@
+"""Cut the state of an optimizer as its parameters were cut.
+
+Every state tensor of a parameter's shape is cut like the parameter (momentum buffers, moments, …); single numbers stay.
+State of any other shape is refused: nobody knows which of its entries belong to what leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from secateur.errors import ThinError
+from secateur.thinning.plan import Indices
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+
+def optimizer_cuts(
+    optimizer: Optimizer,
+    parameters: Mapping[str, nn.Parameter],
+    cuts: Mapping[str, Mapping[int, Indices]],
+    cut: Callable[[Tensor, Mapping[int, Indices]], Tensor],
+) -> list[tuple[dict[str, Tensor], str, Tensor]]:
+    """The new state tensors, as (table, key, tensor), nothing changed yet.
+
+    Raises `ThinError` for state that cannot be cut, naming optimizer, parameter and entry.
+    """
+    import torch
+
+    made: list[tuple[dict[str, Tensor], str, Tensor]] = []
+    for name, axes in cuts.items():
+        if name not in parameters:
+            continue
+        parameter = parameters[name]
+        for key, value in optimizer.state.get(parameter, {}).items():
+            if not isinstance(value, torch.Tensor) or value.numel() <= 1:
+                continue
+            if value.shape != parameter.shape:
+                raise ThinError(
+                    f"{type(optimizer).__name__} keeps {key!r} of shape {tuple(value.shape)} for a parameter of "
+                    f"shape {tuple(parameter.shape)}, which cannot be cut",
+                    where=name,
+                    hint="thin without optimizer= and make a new optimizer",
+                )
+            made.append((optimizer.state[parameter], key, cut(value, axes)))
+    return made

@@ -1,0 +1,150 @@
+"""A plan: which units go, what that cuts, which attributes change, and what is refused and why.
+
+A plan is immutable, printable and savable. It holds no model and no tensor of the model, only names and indices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+
+from secateur.coupling.refusals import Refusal
+from secateur.errors import PlanError, suggestion
+from secateur.thinning.ranges import from_ranges, to_ranges
+
+Indices = np.ndarray[Any, np.dtype[np.int64]]
+Cuts = Mapping[str, Mapping[int, Indices]]
+
+FORMAT = 1
+
+
+@frozen(eq=False)
+class Dim:
+    """All units of one kind, and which of them stay.
+
+    `slices`: {(parameter or buffer, axis): indices}, shape (size, slices per unit): what each unit consists of.
+    `readers`: the axes along which a parameter reads what the units write.
+    """
+
+    name: str
+    size: int
+    kept: Indices
+    slices: Mapping[tuple[str, int], Indices]
+    readers: frozenset[tuple[str, int]] = frozenset()
+    exact: bool = True
+
+    @property
+    def leaving(self) -> Indices:
+        """The units that leave."""
+        found: Indices = np.setdiff1d(np.arange(self.size), self.kept)
+        return found
+
+
+@frozen(eq=False, kw_only=True)
+class Plan:
+    """The decision of what leaves a network; see `secateur.plan`."""
+
+    dims: tuple[Dim, ...]
+    refusals: tuple[Refusal, ...]
+    cuts: Cuts
+    attributes: Mapping[tuple[str, str], tuple[Any, Any]]
+    shapes: Mapping[str, tuple[int, ...]]
+    """The shape of every parameter and buffer that the plan was made for."""
+    example_inputs: Any = field(default=None, repr=False)
+    """The inputs the plan was made with, for verification; not saved."""
+
+    def dim(self, name: str) -> Dim:
+        """The dim of that name; an unknown name is a `PlanError` with a suggestion."""
+        for dim in self.dims:
+            if dim.name == name:
+                return dim
+        raise PlanError(f"no dim named {name!r}", where="plan", hint=suggestion(name, [d.name for d in self.dims]))
+
+    def explain(self, name: str) -> str:
+        """Say what a dim consists of, or why a parameter stays as it is.
+
+        `name`: a dim, or a parameter or module with refusals.
+        """
+        refused = [r for r in self.refusals if r.parameter == name or r.parameter.rpartition(".")[0] == name]
+        found = [dim for dim in self.dims if dim.name == name]
+        if not found and not refused:
+            names = [d.name for d in self.dims] + [r.parameter for r in self.refusals]
+            raise PlanError(f"nothing is named {name!r}", where="plan", hint=suggestion(name, names))
+        lines = []
+        for dim in found:
+            lines.append(f"{dim.name}: {len(dim.kept)} of {dim.size} units stay; a unit consists of")
+            for (parameter, axis), indices in dim.slices.items():
+                role = "read by" if (parameter, axis) in dim.readers else "written by"
+                lines.append(f"  {indices.shape[1]} of {parameter} axis {axis} ({role})")
+        lines += [f"stays: {refusal}" for refusal in refused]
+        return "\n".join(lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """A form made of dicts, lists, strings and numbers, fit for JSON; `Plan.from_dict` reads it."""
+        return {
+            "format": FORMAT,
+            "dims": [
+                {
+                    "name": dim.name,
+                    "size": dim.size,
+                    "kept": to_ranges(dim.kept),
+                    "exact": dim.exact,
+                    "slices": [
+                        {"name": n, "axis": a, "reads": (n, a) in dim.readers, "indices": indices.tolist()}
+                        for (n, a), indices in dim.slices.items()
+                    ],
+                }
+                for dim in self.dims
+            ],
+            "refusals": [
+                {"parameter": r.parameter, "axis": r.axis, "size": r.size, "indices": r.indices, "reasons": [*r.reasons]}
+                for r in self.refusals
+            ],
+            "cuts": {n: {str(a): to_ranges(i) for a, i in axes.items()} for n, axes in self.cuts.items()},
+            "attributes": [[module, name, *change] for (module, name), change in self.attributes.items()],
+            "shapes": {name: list(shape) for name, shape in self.shapes.items()},
+        }
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> Plan:
+        """Read what `to_dict` wrote; anything else is a `PlanError`."""
+        if not isinstance(saved, Mapping) or saved.get("format") != FORMAT:
+            raise PlanError(f"expected a saved plan of format {FORMAT}", where="Plan.from_dict")
+        try:
+            return cls(
+                dims=tuple(_dim(entry) for entry in saved["dims"]),
+                refusals=tuple(
+                    Refusal(r["parameter"], r["axis"], r["size"], r["indices"], tuple(r["reasons"]))
+                    for r in saved["refusals"]
+                ),
+                cuts={n: {int(a): from_ranges(i) for a, i in axes.items()} for n, axes in saved["cuts"].items()},
+                attributes={
+                    (module, name): (_frozen(old), _frozen(new)) for module, name, old, new in saved["attributes"]
+                },
+                shapes={name: tuple(shape) for name, shape in saved["shapes"].items()},
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise PlanError(f"the saved plan is damaged: {error!r}", where="Plan.from_dict") from error
+
+    def __str__(self) -> str:
+        from secateur.thinning.tables import plan_text
+
+        return plan_text(self)
+
+
+def _dim(entry: Mapping[str, Any]) -> Dim:
+    slices = {(s["name"], int(s["axis"])): np.array(s["indices"], np.int64) for s in entry["slices"]}
+    readers = frozenset((s["name"], int(s["axis"])) for s in entry["slices"] if s["reads"])
+    return Dim(entry["name"], entry["size"], from_ranges(entry["kept"]), slices, readers, entry["exact"])
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def changed(dims: Sequence[Dim]) -> list[Dim]:
+    """The dims of which something leaves."""
+    return [dim for dim in dims if len(dim.kept) < dim.size]

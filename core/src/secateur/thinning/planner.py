@@ -1,0 +1,135 @@
+"""Look at a model and plan what leaves; nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from secateur.coupling.analysis import Coupling, analyse
+from secateur.errors import PlanError
+from secateur.graph.capture import normalise_inputs, trace
+from secateur.plugins import current
+from secateur.pruning.members import SumCache, members_of
+from secateur.thinning.plan import Dim, Plan
+from secateur.thinning.selection import Scope, ratios_of, select
+from secateur.thinning.state import named_parameters, named_tensors
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def plan(
+    model: nn.Module,
+    example_inputs: tuple[Any, ...] | Mapping[str, Any],
+    prune: float | Mapping[str, float] = 0.5,
+    criterion: str = "l1",
+    *,
+    keep: Iterable[str] | str = (),
+    renormalise: bool = False,
+    scope: Scope = "local",
+    round_to: int = 1,
+    builder: str = "trace",
+) -> Plan:
+    """Plan which units of a model leave; the model is not changed.
+
+    `prune`: the share of every dim's units that leaves, in [0, 1), or {glob over dim or parameter names: share}, where of several
+    globs that match a dim the last one counts. `int(share * size)` units leave, those with the lowest scores of
+    the `criterion`. `keep`: globs over the same names that stay whole. `scope`: "local" ranks within each dim, "global"
+    lets all dims compete. `round_to`: what stays of a dim is rounded up to a multiple. Model outputs are never pruned.
+
+    Raises `PlanError` for a bad ratio or a name that matches nothing, `CaptureError` if the model does not run,
+    `PluginError` for an unknown criterion or builder.
+    """
+    if renormalise:
+        raise PlanError("dims that need renormalising are not supported yet", where="renormalise")
+    manager = current()
+    manager.criteria[criterion]  # an unknown name is refused before anything runs
+    inputs = normalise_inputs(example_inputs)
+    coupling = couple(model, inputs, builder)
+    ratios = ratios_of(coupling.dims, prune, keep)
+    return select_plan(model, coupling, ratios, criterion, scope=scope, round_to=round_to, example_inputs=inputs)
+
+
+def couple(model: nn.Module, example_inputs: Any, builder: str = "trace") -> Coupling:
+    """Trace a model and find its dims."""
+    manager = current()
+    graph = trace(model, example_inputs, builder)
+    return analyse(graph, manager.op_rules, manager.adapters)
+
+
+def select_plan(
+    model: nn.Module,
+    coupling: Coupling,
+    ratios: np.ndarray[Any, Any],
+    criterion: str,
+    *,
+    scope: Scope = "local",
+    round_to: int = 1,
+    example_inputs: Any = None,
+) -> Plan:
+    """Rank the units of a coupling by a criterion and plan the lowest `ratios[i]` of each dim to leave."""
+    score = scorer(model, coupling, criterion)
+    sizes = [len(dim) for dim in coupling.dims]
+    leaving = select(sizes, ratios, score, scope, round_to)
+    return make_plan(model, coupling, leaving, example_inputs)
+
+
+def scorer(model: nn.Module, coupling: Coupling, criterion: str) -> Any:
+    """The function that gives the scores of dim i, shape (units,)."""
+    record = current().criteria[criterion]
+    parameters = named_parameters(model)
+    cache: SumCache = {}
+
+    def score(i: int) -> np.ndarray[Any, Any]:
+        dim = coupling.dims[i]
+        members = members_of(dim.slices, dim.readers, parameters, cache)
+        if not members:
+            return np.zeros(len(dim))
+        return np.asarray(record.score(members))
+
+    return score
+
+
+def make_plan(
+    model: nn.Module, coupling: Coupling, leaving: Sequence[np.ndarray[Any, Any]], example_inputs: Any = None
+) -> Plan:
+    """The plan by which the given units of each dim leave; the plugins are shown it first."""
+    classes = [dim.classes[gone] for dim, gone in zip(coupling.dims, leaving, strict=True)]
+    gone = coupling.leaving(np.concatenate([np.empty(0, np.int64), *classes]))
+    try:
+        changes = gone.attributes()
+    except ValueError as error:
+        raise PlanError(str(error), where="plan", hint="prune the dims it involves one at a time, or keep them") from error
+    attributes: dict[tuple[str, str], tuple[Any, Any]] = {}
+    for attribute, (old, new) in changes.items():
+        key = (attribute.module, attribute.name)
+        if attribute.index is None:
+            attributes[key] = (old, new)
+        else:
+            held = coupling.graph.attributes[key]
+            before, after = attributes.get(key, (held, held))
+            entries = list(after)
+            entries[attribute.index] = new
+            attributes[key] = (before, type(held)(entries))
+    dims = tuple(
+        Dim(
+            name=dim.name,
+            size=len(dim),
+            kept=np.setdiff1d(np.arange(len(dim)), out),
+            slices=dim.slices,
+            readers=dim.readers,
+        )
+        for dim, out in zip(coupling.dims, leaving, strict=True)
+    )
+    made = Plan(
+        dims=dims,
+        refusals=coupling.refusals,
+        cuts=gone.cuts(),
+        attributes=attributes,
+        shapes={name: tuple(tensor.shape) for name, tensor in named_tensors(model).items()},
+        example_inputs=example_inputs,
+    )
+    current().plan_ready(made)
+    return made

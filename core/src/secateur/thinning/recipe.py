@@ -1,0 +1,106 @@
+"""Recipes: the saved form of all plans applied to a model so far; applied to a fresh dense model, it becomes the thin one.
+
+A step holds, for every parameter and buffer that was cut, the indices kept along each axis, and every attribute that changed.
+The steps travel with the model (also through copies), as plain data under one private attribute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from attrs import frozen
+
+from secateur.errors import CheckpointError
+from secateur.thinning.plan import Cuts, Plan
+from secateur.thinning.ranges import from_ranges, to_ranges
+
+if TYPE_CHECKING:
+    from torch import nn
+
+FORMAT = 1
+KEY = "_secateur_recipe"
+
+
+@frozen(eq=False)
+class Step:
+    """One plan as it was applied: what left, and the attributes that changed."""
+
+    cuts: Cuts
+    attributes: Mapping[tuple[str, str], tuple[Any, Any]]
+    shapes: Mapping[str, tuple[int, ...]]
+
+    def plan(self) -> Plan:
+        """The plan that repeats this step."""
+        return Plan(dims=(), refusals=(), cuts=self.cuts, attributes=self.attributes, shapes=self.shapes)
+
+
+@frozen(eq=False)
+class Recipe:
+    """The steps that lead from the dense model to the thin one."""
+
+    steps: tuple[Step, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """A form fit for JSON: kept indices as half-open ranges."""
+        return {"format": FORMAT, "steps": [_step_to_dict(step) for step in self.steps]}
+
+    @classmethod
+    def from_dict(cls, saved: Any) -> Recipe:
+        """Read what `to_dict` wrote; anything else is a `CheckpointError`."""
+        if not isinstance(saved, Mapping) or saved.get("format") != FORMAT:
+            found = saved.get("format") if isinstance(saved, Mapping) else type(saved).__name__
+            raise CheckpointError(f"expected a recipe of format {FORMAT}, found {found!r}", where="recipe")
+        try:
+            return cls(tuple(_step_from_dict(step) for step in saved["steps"]))
+        except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+            raise CheckpointError(f"the recipe is damaged: {error!r}", where="recipe") from error
+
+
+def _step_to_dict(step: Step) -> dict[str, Any]:
+    tensors: dict[str, Any] = {}
+    for name, axes in step.cuts.items():
+        kept = {str(a): to_ranges(np.setdiff1d(np.arange(step.shapes[name][a]), gone)) for a, gone in axes.items()}
+        tensors[name] = {"shape": list(step.shapes[name]), "kept": kept}
+    return {
+        "tensors": tensors,
+        "attributes": [[module, name, *change] for (module, name), change in step.attributes.items()],
+    }
+
+
+def _step_from_dict(saved: Mapping[str, Any]) -> Step:
+    shapes = {name: tuple(int(n) for n in entry["shape"]) for name, entry in saved["tensors"].items()}
+    cuts = {
+        name: {int(a): _gone(shapes[name][int(a)], ranges) for a, ranges in entry["kept"].items()}
+        for name, entry in saved["tensors"].items()
+    }
+    attributes = {(str(m), str(n)): (_value(old), _value(new)) for m, n, old, new in saved["attributes"]}
+    return Step(cuts, attributes, shapes)
+
+
+def _gone(length: int, ranges: Sequence[Sequence[int]]) -> Any:
+    if ranges and ranges[-1][1] > length:
+        raise ValueError(f"kept indices reach {ranges[-1][1]} of {length}")
+    return np.setdiff1d(np.arange(length), from_ranges(ranges))
+
+
+def _value(value: Any) -> Any:
+    if isinstance(value, list) and all(type(entry) is int for entry in value):
+        return tuple(value)
+    if type(value) is not int:
+        raise TypeError(f"an attribute must be an integer or a list of integers, found {value!r}")
+    return value
+
+
+def recipe_of(model: nn.Module) -> Recipe:
+    """The recipe of all that was done to a model; empty for a dense one."""
+    found: Recipe = model.__dict__.get(KEY, Recipe())
+    return found
+
+
+def record(model: nn.Module, plan: Plan) -> None:
+    """Note a plan that was just applied."""
+    shapes = {name: plan.shapes[name] for name in plan.cuts}
+    step = Step(plan.cuts, plan.attributes, shapes)
+    model.__dict__[KEY] = Recipe((*recipe_of(model).steps, step))

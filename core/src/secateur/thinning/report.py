@@ -1,0 +1,33 @@
+"""What thinning did: sizes before and after, and the measured difference between masked and thinned."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from secateur.thinning.plan import Plan
+from secateur.thinning.verify import Difference
+
+
+@frozen(eq=False)
+class Report:
+    """The result of one thinning. Counts are of elements; `difference` is None if it was not verified."""
+
+    plan: Plan
+    parameters_before: int
+    parameters_after: int
+    seconds: float
+    difference: Difference | None
+
+    @property
+    def share(self) -> float:
+        """The share of parameters that is left."""
+        return self.parameters_after / max(self.parameters_before, 1)
+
+    def __str__(self) -> str:
+        text = (
+            f"{self.parameters_before:,} -> {self.parameters_after:,} parameters "
+            f"({self.share:.1%} left) in {self.seconds:.2f} s"
+        )
+        if self.difference is None:
+            return f"{text}; not verified"
+        return f"{text}; masked and thinned differ by {self.difference.relative:.1e} (relative)"

@@ -1,0 +1,143 @@
+"""Select the units that leave: ratios by name, scores by a criterion, the lowest first.
+
+`int(ratio * size)` units of a dim leave. With scope "global" the scores of all dims compete, each normalised by its dim's mean, for the
+same total number of units. At least one unit of every dim stays.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from secateur.errors import PlanError, suggestion
+
+Array = np.ndarray[Any, Any]
+Scope = Literal["local", "global"]
+Score = Callable[[int], Array]
+
+
+class NamedDim(Protocol):
+    """What selection needs to know of a dim."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def slices(self) -> Mapping[tuple[str, int], Array]: ...  # noqa: D102
+
+    @property
+    def readers(self) -> frozenset[tuple[str, int]]: ...  # noqa: D102
+
+    def __len__(self) -> int: ...
+
+
+def names_of(dim: NamedDim) -> list[str]:
+    """The names a dim answers to: its own, and every parameter, with or without its module, that writes it."""
+    written = [name for (name, _) in dim.slices if any(key[0] == name and key not in dim.readers for key in dim.slices)]
+    modules = [name.rpartition(".")[0] for name in written]
+    return list(dict.fromkeys(filter(None, [dim.name, *written, *modules])))
+
+
+def matching(pattern: str, dims: Sequence[NamedDim], where: str) -> list[int]:
+    """The positions of the dims a glob matches; none at all is a `PlanError` with a suggestion."""
+    named = [names_of(dim) for dim in dims]
+    exact = [i for i, dim in enumerate(dims) if dim.name == pattern]
+    found = exact or [i for i, names in enumerate(named) if any(fnmatchcase(name, pattern) for name in names)]
+    if not found:
+        known = [dim.name for dim in dims]
+        raise PlanError(f"{pattern!r} matches no prunable dim or parameter", where=where, hint=suggestion(pattern, known))
+    return found
+
+
+def check_ratio(ratio: Any, where: str) -> float:
+    """A share of units, in [0, 1)."""
+    if isinstance(ratio, bool) or not isinstance(ratio, int | float):
+        raise PlanError(f"expected a number in [0, 1), got {ratio!r}", where=where)
+    if not 0 <= ratio < 1:
+        raise PlanError(
+            f"a ratio must be in [0, 1), got {ratio}",
+            where=where,
+            hint="it is the share of units that leaves; at least one unit must stay",
+        )
+    return float(ratio)
+
+
+def ratios_of(
+    dims: Sequence[NamedDim], prune: float | Mapping[str, float], keep: Iterable[str] | str
+) -> Array:
+    """The ratio of each dim; of several globs that match a dim, the last one counts. `keep` wins over all."""
+    ratios = np.zeros(len(dims))
+    if isinstance(prune, Mapping):
+        for pattern, ratio in prune.items():
+            where = f"prune[{pattern!r}]"
+            value = check_ratio(ratio, where)
+            if not (pattern == "*" and not dims):
+                ratios[matching(str(pattern), dims, where)] = value
+    else:
+        ratios[:] = check_ratio(prune, "prune")
+    for pattern in [keep] if isinstance(keep, str) else keep:
+        ratios[_kept(pattern, dims)] = 0
+    return ratios
+
+
+def _kept(pattern: str, dims: Sequence[NamedDim]) -> list[int]:
+    return matching(pattern, dims, f"keep={pattern!r}")
+
+
+def select(
+    sizes: Sequence[int], ratios: Array, score: Score, scope: Scope = "local", round_to: int = 1
+) -> list[Array]:
+    """The leaving units of each dim, sorted.
+
+    `score(i)` gives the scores of dim i, shape (sizes[i],); it is asked only where something leaves.
+    """
+    if scope not in ("local", "global"):
+        raise PlanError(f"unknown scope {scope!r}", where="scope", hint="it is 'local' or 'global'")
+    if isinstance(round_to, bool) or not isinstance(round_to, int) or round_to < 1:
+        raise PlanError(f"expected a positive integer, got {round_to!r}", where="round_to")
+    counts = [min(int(ratio * size), size - 1) for ratio, size in zip(ratios, sizes, strict=True)]
+    scores = {i: _checked(score(i), sizes[i]) for i, ratio in enumerate(ratios) if ratio > 0 and sizes[i] > 1}
+    if scope == "global":
+        counts = _global_counts(sizes, counts, scores)
+    counts = [rounded(count, size, round_to) for count, size in zip(counts, sizes, strict=True)]
+    return [
+        np.sort(np.argsort(scores[i], kind="stable")[:count]) if count else np.empty(0, np.int64)
+        for i, count in enumerate(counts)
+    ]
+
+
+def rounded(count: int, size: int, round_to: int) -> int:
+    """How many leave if what stays is rounded up to a multiple.
+
+    >>> rounded(30, 64, 8), rounded(0, 10, 8), rounded(9, 10, 8)
+    (24, 0, 2)
+    """
+    kept = -(-(size - count) // round_to) * round_to
+    return max(size - kept, 0) if count else 0
+
+
+def _checked(scores: Array, size: int) -> Array:
+    scores = np.asarray(scores, np.float64)
+    if scores.shape != (size,):
+        raise PlanError(f"the criterion gave scores of shape {scores.shape} for {size} units", where="criterion")
+    if np.isnan(scores).any():
+        raise PlanError(
+            "the criterion gave scores that are not numbers (NaN)", where="criterion", hint="are the weights finite?"
+        )
+    return scores
+
+
+def _global_counts(sizes: Sequence[int], counts: Sequence[int], scores: Mapping[int, Array]) -> list[int]:
+    """Let all units compete for the same total; the last unit of a dim never leaves."""
+    total = sum(counts)
+    chosen = list(scores)
+    if not chosen or not total:
+        return list(counts)
+    owner = np.concatenate([np.full(sizes[i] - 1, i) for i in chosen])
+    ranked = [np.sort(scores[i])[:-1] / max(float(scores[i].mean()), 1e-300) for i in chosen]
+    order = np.argsort(np.concatenate(ranked), kind="stable")[:total]
+    found = np.bincount(owner[order], minlength=len(sizes))
+    return [int(count) for count in found]

@@ -1,0 +1,162 @@
+"""Thin a model: the only code that edits a module, and it edits all or nothing.
+
+All new tensors are computed first. Then parameters keep their identity and get new data, so that optimizers, EMA copies and
+references of the user's stay valid; gradients and optimizer state are cut alike, attributes set. The thin network is
+run and compared with the masked one. Anything that fails puts everything back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from secateur.errors import SecateurError, ThinError, VerificationError
+from secateur.plugins import current
+from secateur.thinning.conditions import check_fits
+from secateur.thinning.masking import masked
+from secateur.thinning.optimizer import optimizer_cuts
+from secateur.thinning.plan import Indices, Plan
+from secateur.thinning.recipe import record
+from secateur.thinning.report import Report
+from secateur.thinning.state import get_attribute, named_tensors, set_attribute
+from secateur.thinning.verify import Difference, compare, float_dtype, outputs
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+
+def thin(
+    model: nn.Module,
+    plan: Plan,
+    optimizer: Optimizer | None = None,
+    *,
+    verify: bool = True,
+    example_inputs: Any = None,
+) -> Report:
+    """Make a model physically smaller, in place, as planned; nothing is changed if anything fails.
+
+    `optimizer`: its state is cut with the parameters, which stay the same objects. `verify`: run the masked and the thin
+    network on the example inputs (those of the plan, unless given here) and compare; this needs a temporary copy of
+    the model.
+
+    Raises `ThinError` if the plan does not fit, `VerificationError` if the outputs differ.
+    """
+    start = time.perf_counter()
+    check_fits(model, plan)
+    inputs = plan.example_inputs if example_inputs is None else example_inputs
+    if verify and inputs is None:
+        raise ThinError(
+            "there are no example inputs to verify with (a loaded plan has none)",
+            where="thin",
+            hint="give example_inputs=, or verify=False",
+        )
+    before = sum(parameter.numel() for parameter in model.parameters())
+    reference = outputs(masked(model, plan), inputs) if verify else []
+    journal = _Journal()
+    try:
+        _commit(model, plan, optimizer, journal)
+        difference = _verified(model, inputs, reference) if verify else None
+        record(model, plan)
+    except BaseException as error:
+        journal.undo()
+        if isinstance(error, SecateurError) or not isinstance(error, Exception):
+            raise
+        raise ThinError(f"{type(error).__name__}: {error}", where="thin", hint="the model is as it was") from error
+    after = sum(parameter.numel() for parameter in model.parameters())
+    report = Report(plan, before, after, time.perf_counter() - start, difference)
+    current().model_thinned(report)
+    return report
+
+
+class _Journal:
+    """How to undo what was done so far."""
+
+    def __init__(self) -> None:
+        self._steps: list[Callable[[], None]] = []
+
+    def did(self, undo: Callable[[], None]) -> None:
+        self._steps.append(undo)
+
+    def undo(self) -> None:
+        while self._steps:
+            self._steps.pop()()
+
+
+def _commit(model: nn.Module, plan: Plan, optimizer: Optimizer | None, journal: _Journal) -> None:
+    import torch
+
+    tensors = named_tensors(model)
+    with torch.no_grad():
+        data = {name: _cut(tensors[name].data, axes) for name, axes in plan.cuts.items()}
+        grads = {
+            name: _cut(grad, axes)
+            for name, axes in plan.cuts.items()
+            if (grad := tensors[name].grad if tensors[name].is_leaf else None) is not None
+        }
+        states = optimizer_cuts(optimizer, dict(model.named_parameters()), plan.cuts, _cut) if optimizer else []
+    for name, tensor in data.items():
+        _set_data(tensors[name], tensor, grads.get(name), journal)
+    for table, key, tensor in states:
+        old = table[key]
+        table[key] = tensor
+        journal.did(lambda table=table, key=key, old=old: table.__setitem__(key, old))  # type: ignore[misc]
+    for (module, attribute), (_, new) in plan.attributes.items():
+        old = get_attribute(model, module, attribute)
+        set_attribute(model, module, attribute, new)
+        journal.did(lambda m=module, a=attribute, o=old: set_attribute(model, m, a, o))  # type: ignore[misc]
+
+
+def _cut(tensor: Tensor, axes: Mapping[int, Indices]) -> Tensor:
+    """What stays of a tensor, in the memory format it had."""
+    import torch
+
+    thin = tensor
+    for axis, indices in axes.items():
+        kept = np.setdiff1d(np.arange(tensor.shape[axis]), indices, assume_unique=True)
+        thin = thin.index_select(axis, torch.from_numpy(kept).to(tensor.device))
+    for layout, rank in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
+        if tensor.dim() == rank and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=layout):
+            return thin.contiguous(memory_format=layout)
+    return thin.contiguous()
+
+
+def _set_data(tensor: Tensor, data: Tensor, grad: Tensor | None, journal: _Journal) -> None:
+    old, old_grad = tensor.data, tensor.grad if tensor.is_leaf else None
+
+    def undo() -> None:
+        if old_grad is not None:
+            tensor.grad = None
+        tensor.data = old
+        if old_grad is not None:
+            tensor.grad = old_grad
+
+    journal.did(undo)
+    if old_grad is not None:
+        tensor.grad = None
+    tensor.data = data
+    if grad is not None:
+        tensor.grad = grad
+
+
+def _verified(model: nn.Module, inputs: Any, reference: list[Tensor]) -> Difference:
+    try:
+        thinned = outputs(model, inputs)
+    except Exception as error:
+        raise VerificationError(
+            f"the thin network does not run: {type(error).__name__}: {error}",
+            where="thin",
+            hint="the model is as it was; keep the dims involved with keep=, and please report the model",
+        ) from error
+    difference = compare(reference, thinned, float_dtype(model))
+    if not difference.passed:
+        raise VerificationError(
+            f"masked and thinned outputs differ by {difference.relative:.2e} relative "
+            f"({difference.absolute:.2e} absolute, tolerance {difference.tolerance:.0e})",
+            where="thin",
+            hint="the model is as it was; keep the dims involved with keep=, and please report the model",
+        )
+    return difference

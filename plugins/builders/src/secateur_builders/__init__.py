@@ -1,0 +1,1 @@
+"""Graph builders: ways to record what a model does with its tensors."""

@@ -1,0 +1,75 @@
+"""Names for calls: one normalised name per operation, and the line of source that made it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cache
+from typing import Any
+
+import torch
+
+from secateur.graph.ir import Source
+
+SPELLINGS = {
+    "truediv": "div",
+    "true_divide": "div",
+    "divide": "div",
+    "multiply": "mul",
+    "subtract": "sub",
+    "concat": "cat",
+    "concatenate": "cat",
+    "absolute": "abs",
+    "negative": "neg",
+    "clip": "clamp",
+    "invert": "bitwise_not",
+    "swapaxes": "transpose",
+    "swapdims": "transpose",
+    "moveaxis": "movedim",
+    "view_as": "reshape_as",
+}
+"""Other spellings of an operation, after dunders, in-place underscores and prefixes are stripped."""
+
+REFLECTED = frozenset({"radd", "rsub", "rmul", "rdiv", "rtruediv", "rpow", "rfloordiv", "rmod", "rmatmul"})
+IN_PLACE = frozenset({"iadd", "isub", "imul", "idiv", "itruediv", "ipow", "ifloordiv", "imod", "iand", "ior"})
+
+
+def operation_name(func: Any) -> tuple[str, bool, bool]:
+    """Return the normalised name of a torch function, whether it changes its first argument, and whether its
+    operands are swapped (`1 - x` calls `__rsub__`).
+
+    >>> operation_name(torch.Tensor.add_), operation_name(torch.Tensor.__rsub__)
+    (('add', True, False), ('sub', False, True))
+    """
+    name = getattr(func, "__name__", type(func).__name__)
+    if name in ("__get__", "__set__"):
+        property_name = getattr(getattr(func, "__self__", None), "__name__", "")
+        return f"property:{property_name}" if name == "__get__" else "property_set", False, False
+    dunder = name.startswith("__") and name.endswith("__")
+    in_place = not dunder and name.endswith("_")
+    name = name.strip("_")
+    reflected = dunder and name in REFLECTED
+    if dunder and (reflected or name in IN_PLACE):
+        in_place = in_place or name in IN_PLACE
+        name = name[1:]
+    if name == "setitem":
+        in_place = True
+    return SPELLINGS.get(name, name), in_place, reflected
+
+
+SKIPPED = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) + os.sep)
+
+
+@cache
+def _is_library(file: str) -> bool:
+    return file.startswith(SKIPPED) or file.startswith("<")
+
+
+def calling_line() -> Source | None:
+    """The innermost line on the stack that belongs neither to torch nor to this package."""
+    frame = sys._getframe(1)
+    while frame is not None and _is_library(frame.f_code.co_filename):
+        if frame.f_code.co_name == "build" and frame.f_globals.get("__name__") == "secateur_builders.trace":
+            return None
+        frame = frame.f_back  # type: ignore[assignment]
+    return Source(frame.f_code.co_filename, frame.f_lineno) if frame is not None else None

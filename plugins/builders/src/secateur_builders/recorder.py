@@ -1,0 +1,270 @@
+"""Watch every torch call of one run and write it down as an operation of the graph."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import define, field
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from secateur.graph.ir import ModuleCall, Op, Opaque, Ref, Value
+from secateur.graph.sizes import AxisLength
+from secateur_builders.calls import calling_line, operation_name
+from secateur_builders.provenance import TrackedInt, as_size
+
+LARGEST_CONSTANT = 1_000_000
+"""Integer constants with more elements than this are not kept as data."""
+
+
+@define
+class Record:
+    """What one or more runs wrote down."""
+
+    ops: dict[str, Op] = field(factory=dict)
+    values: dict[str, Value] = field(factory=dict)
+    calls: list[ModuleCall] = field(factory=list)
+    used: set[str] = field(factory=set)
+    lost: bool = False
+    """A tensor appeared that no recorded call had made."""
+
+
+class Recorder(TorchFunctionMode):
+    """A torch function mode that records calls, with the module and line that made each."""
+
+    def __init__(self, record: Record, names: Mapping[int, str], on_meta: bool, training: bool) -> None:
+        super().__init__()
+        self.record, self.paths, self.on_meta, self.training = record, names, on_meta, training
+        self.stack: list[str] = []
+        self.known: dict[int, str] = {}
+        self.alive: list[Any] = []
+        self.memory: dict[int, list[int]] = {}
+
+    # -- tensors and their names ---------------------------------------------------------------------------
+
+    def define(self, name: str, tensor: Tensor, kind: Any) -> str:
+        """Give a tensor a name; the tensor is kept alive so that its identity stays its own."""
+        name = self._fresh(name, self.record.values)
+        data = None
+        if kind == "constant" or (kind == "buffer" and not tensor.is_floating_point()):
+            data = _numbers(tensor)
+        shape = tuple(int(length) for length in tensor.shape)
+        self.record.values[name] = Value(name, shape, str(tensor.dtype).removeprefix("torch."), kind, data)
+        self.bind(name, tensor)
+        return name
+
+    def bind(self, name: str, tensor: Tensor) -> None:
+        """Let a tensor object stand for a value from now on."""
+        self.alive.append(tensor)
+        self.known[id(tensor)] = name
+        self.memory.setdefault(_storage(tensor), []).append(id(tensor))
+
+    def name_of(self, tensor: Tensor) -> str:
+        """The value a tensor stands for; a tensor nobody recorded becomes a constant."""
+        if id(tensor) in self.known:
+            name = self.known[id(tensor)]
+        else:
+            if tensor.is_meta or _storage(tensor) in self.memory:
+                self.record.lost = True
+            name = self.define("constant", tensor, "constant")
+        self.record.used.add(name)
+        return name
+
+    def _fresh(self, name: str, taken: Mapping[str, Any]) -> str:
+        candidate, count = name, 1
+        while candidate in taken:
+            candidate, count = f"{name}.{count}", count + 1
+        return candidate
+
+    # -- calls ---------------------------------------------------------------------------------------------
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        name, in_place, reflected = operation_name(func)
+        if name in METADATA:
+            return METADATA[name](self, func, args, kwargs)
+        in_place = in_place or kwargs.get("inplace") is True or kwargs.get("out") is not None
+        tensors = list(_tensors((args, kwargs)))
+        if self.on_meta and any(tensor.is_meta for tensor in tensors) and not all(t.is_meta for t in tensors):
+            moved_args, moved_kwargs = _map(_to_meta, args), _map(_to_meta, kwargs)
+        else:
+            moved_args, moved_kwargs = args, kwargs
+        result = func(*moved_args, **moved_kwargs)
+        outputs = list(_tensors(result))
+        changed = [tensors[0]] if name == "setitem" and tensors else []
+        if outputs or changed:
+            name = name.removeprefix("property:")
+            given = tuple(reversed(args)) if reflected and len(args) == 2 else args
+            self._write(name, given, kwargs, tensors, outputs or changed, in_place)
+        return result
+
+    def _write(
+        self,
+        kind: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        tensors: list[Tensor],
+        outputs: list[Tensor],
+        in_place: bool,
+    ) -> None:
+        inputs = tuple(dict.fromkeys(self.name_of(tensor) for tensor in tensors))
+        written = (
+            tuple(_map(self._argument, entry) for entry in args),
+            {key: _map(self._argument, entry) for key, entry in kwargs.items()},
+        )
+        overwrites: tuple[str, ...] = ()
+        if in_place or any(id(output) in self.known for output in outputs):
+            overwrites = self._aliases_of(outputs)
+        module = self.stack[-1] if self.stack else ""
+        name = self._fresh(f"{module}.{kind}" if module else kind, self.record.ops)
+        made = tuple(self.define(name, output, "activation") for output in outputs)
+        self.record.ops[name] = Op(
+            name=name,
+            kind=kind,
+            module=module,
+            inputs=inputs,
+            outputs=made,
+            args=written[0],
+            kwargs=written[1],
+            source=calling_line(),
+            overwrites=overwrites if in_place else (),
+            training=self.training,
+        )
+
+    def _aliases_of(self, outputs: Iterable[Tensor]) -> tuple[str, ...]:
+        own = {id(output) for output in outputs}
+        found: dict[str, None] = {}
+        for output in outputs:
+            for key in self.memory.get(_storage(output), ()):
+                if key not in own:
+                    found[self.known[key]] = None
+        return tuple(found)
+
+    def _argument(self, argument: Any) -> Any:
+        if isinstance(argument, Tensor):
+            return Ref(self.known[id(argument)])
+        if isinstance(argument, bool | float | str | None.__class__ | type(Ellipsis)):
+            return argument
+        if isinstance(argument, int):
+            return as_size(argument)
+        return Opaque(str(argument))
+
+    # -- modules -------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def watching_modules(self) -> Iterator[None]:
+        """Keep a stack of the module paths while the body runs, and note every module call."""
+        from torch.nn.modules import module as module_hooks
+
+        def enter(module: nn.Module, inputs: Any) -> None:
+            self.stack.append(self.paths.get(id(module), self.stack[-1] if self.stack else ""))
+
+        def leave(module: nn.Module, inputs: Any, outputs: Any) -> None:
+            path = self.stack.pop()
+            if id(module) in self.paths and outputs is not None:
+                self.record.calls.append(
+                    ModuleCall(
+                        path,
+                        f"{type(module).__module__}.{type(module).__qualname__}",
+                        tuple(self.known.get(id(tensor), "") for tensor in _tensors(inputs)),
+                        tuple(self.known.get(id(tensor), "") for tensor in _tensors(outputs)),
+                    )
+                )
+
+        handles = (
+            module_hooks.register_module_forward_pre_hook(enter),
+            module_hooks.register_module_forward_hook(leave, always_call=False),
+        )
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
+
+
+# -- reading shapes ----------------------------------------------------------------------------------------
+
+
+def _lengths(recorder: Recorder, tensor: Tensor) -> tuple[TrackedInt, ...]:
+    name = recorder.name_of(tensor)
+    return tuple(TrackedInt(int(length), AxisLength(name, axis)) for axis, length in enumerate(tensor.shape))
+
+
+def _shape(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    return torch.Size(_lengths(recorder, args[0]))
+
+
+def _size(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    axis = args[1] if len(args) > 1 else kwargs.get("dim")
+    lengths = _lengths(recorder, args[0])
+    if axis is None:
+        return torch.Size(lengths)
+    func(*args, **kwargs)  # raises the usual error for an axis that is out of range
+    return lengths[int(axis)]
+
+
+def _length(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    return func(*args, **kwargs)  # `len()` insists on a plain int
+
+
+def _numel(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
+    product: Any = 1
+    for length in _lengths(recorder, args[0]):
+        product = product * length
+    return product
+
+
+METADATA: Mapping[str, Callable[[Recorder, Any, Any, Any], Any]] = {
+    "property:shape": _shape,
+    "size": _size,
+    "len": _length,
+    "numel": _numel,
+    "nelement": _numel,
+}
+"""Calls that read sizes: they return integers that remember their axis, and are not recorded."""
+
+
+# -- walking nested arguments ------------------------------------------------------------------------------
+
+
+def _tensors(nested: Any) -> Iterator[Tensor]:
+    if isinstance(nested, Tensor):
+        yield nested
+    elif isinstance(nested, Mapping):
+        for entry in nested.values():
+            yield from _tensors(entry)
+    elif isinstance(nested, tuple | list):
+        for entry in nested:
+            yield from _tensors(entry)
+    elif isinstance(nested, slice):
+        yield from _tensors((nested.start, nested.stop, nested.step))
+
+
+def _map(function: Callable[[Any], Any], nested: Any) -> Any:
+    if isinstance(nested, Mapping):
+        return {key: _map(function, entry) for key, entry in nested.items()}
+    if isinstance(nested, tuple | list):
+        mapped = [_map(function, entry) for entry in nested]
+        return mapped if type(nested) is list else tuple(mapped)
+    if isinstance(nested, slice):
+        return slice(*(_map(function, part) for part in (nested.start, nested.stop, nested.step)))
+    return function(nested)
+
+
+def _to_meta(argument: Any) -> Any:
+    return argument.to("meta") if isinstance(argument, Tensor) and not argument.is_meta else argument
+
+
+def _storage(tensor: Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)
+
+
+def _numbers(tensor: Tensor) -> np.ndarray[Any, Any] | None:
+    if tensor.is_meta or tensor.is_floating_point() or tensor.is_complex() or tensor.numel() > LARGEST_CONSTANT:
+        return None
+    numbers: np.ndarray[Any, Any] = tensor.detach().cpu().numpy().copy()
+    return numbers

@@ -1,0 +1,103 @@
+"""Put stand-ins into a model for one run, and take every one of them out again.
+
+Parameters and floating-point buffers become tensors without data (`meta`), integer buffers become copies, integers held
+by modules become integers that remember where they were held. Tied tensors stay tied. Whatever happens during
+the run, the model is afterwards exactly as it was.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import torch
+from attrs import define, field
+from torch import Tensor, nn
+
+from secateur.graph.sizes import Attribute
+from secateur_builders.provenance import TrackedInt
+
+Device = Literal["meta", "real"]
+
+
+@define
+class StandIns:
+    """What was put into the model: the tensors by name, and the names that share one tensor."""
+
+    tensors: dict[str, Tensor] = field(factory=dict)
+    kinds: dict[str, Literal["parameter", "buffer"]] = field(factory=dict)
+    aliases: dict[str, str] = field(factory=dict)
+    attributes: dict[tuple[str, str], Any] = field(factory=dict)
+
+
+@contextmanager
+def substituted(model: nn.Module, device: Device, training: bool) -> Iterator[StandIns]:
+    """Run the body with stand-ins in the model, in eval or training mode, and restore everything."""
+    modules = list(model.named_modules())
+    held = [[(table, dict(table)) for table in _tables(module)] for _, module in modules]
+    states = (torch.get_rng_state(), random.getstate())
+    try:
+        stand_ins = StandIns()
+        _swap_tensors(modules, device, stand_ins)
+        _swap_integers(modules, stand_ins)
+        for _, module in modules:
+            module.training = training
+        with torch.no_grad():
+            yield stand_ins
+    finally:
+        for tables in held:
+            for table, contents in tables:
+                table.clear()
+                table.update(contents)
+        torch.set_rng_state(states[0])
+        random.setstate(states[1])
+
+
+def _tables(module: nn.Module) -> tuple[dict[str, Any], ...]:
+    return module.__dict__, module._parameters, module._buffers, module._modules
+
+
+def _swap_tensors(modules: list[tuple[str, nn.Module]], device: Device, stand_ins: StandIns) -> None:
+    made: dict[int, tuple[str, Tensor]] = {}
+    for path, module in modules:
+        kinds: tuple[tuple[Literal["parameter", "buffer"], dict[str, Any]], ...] = (
+            ("parameter", module._parameters),
+            ("buffer", module._buffers),
+        )
+        for kind, table in kinds:
+            for key, tensor in list(table.items()):
+                if tensor is None:
+                    continue
+                name = f"{path}.{key}" if path else key
+                if id(tensor) in made:
+                    stand_ins.aliases[name] = made[id(tensor)][0]
+                else:
+                    made[id(tensor)] = (name, _stand_in(tensor, kind, device))
+                    stand_ins.tensors[name] = made[id(tensor)][1]
+                    stand_ins.kinds[name] = kind
+                table[key] = made[id(tensor)][1]
+
+
+def _stand_in(tensor: Tensor, kind: str, device: Device) -> Tensor:
+    floating = tensor.is_floating_point() or tensor.is_complex()
+    bare = tensor.detach()
+    if kind == "parameter":
+        moved = bare.to("meta") if device == "meta" else bare
+        return nn.Parameter(moved, requires_grad=tensor.requires_grad)
+    return bare.to("meta") if device == "meta" and floating else bare.clone()
+
+
+def _swap_integers(modules: list[tuple[str, nn.Module]], stand_ins: StandIns) -> None:
+    for path, module in modules:
+        for key, held in list(module.__dict__.items()):
+            if type(held) is int:
+                module.__dict__[key] = TrackedInt(held, Attribute(path, key))
+            elif type(held) in (tuple, list) and held and all(type(entry) is int for entry in held):
+                module.__dict__[key] = type(held)(
+                    TrackedInt(entry, Attribute(path, key, index)) for index, entry in enumerate(held)
+                )
+            else:
+                continue
+            stand_ins.attributes[path, key] = held

@@ -1,0 +1,191 @@
+"""The default builder: run the model's own forward once on tensors without data.
+
+Parameters and floating-point inputs live on the `meta` device, so nothing is computed and nothing is copied; integer
+inputs stay real, so that masks and indices computed from them stay known. If the forward needs values (a branch on
+data, `.item()`), it is run on the real tensors instead. If some parameters were not reached in eval mode (auxiliary
+classifiers), the model is run a second time in training mode and what that adds is recorded too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from secateur.errors import CaptureError
+from secateur.graph.ir import Graph
+from secateur.hookspecs import hookimpl
+from secateur.records import GraphBuilder
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from secateur_builders.recorder import Record
+    from secateur_builders.substitute import Device, StandIns
+
+Inputs = tuple[Any, ...] | Mapping[str, Any]
+
+
+def build(model: nn.Module, example_inputs: Inputs) -> Graph:
+    """Record the graph of one forward; see the module's docstring. Raises `CaptureError` if the forward fails."""
+    from torch import nn
+
+    from secateur_builders.recorder import Record
+
+    if not isinstance(model, nn.Module):
+        raise CaptureError(f"expected a torch.nn.Module, got {type(model).__name__}", where="model")
+    record = Record()
+    try:
+        run = _run(model, example_inputs, record, "meta", training=False)
+    except Exception:  # noqa: BLE001 - any failure on meta is retried on real tensors, whose error is reported
+        record = Record()
+        try:
+            run = _run(model, example_inputs, record, "real", training=False)
+        except Exception as error:
+            raise _failure(model, error) from error
+    if not record.ops:
+        raise CaptureError(
+            f"no torch operation was seen while {type(model).__name__} ran",
+            where="model",
+            hint="give the plain nn.Module, not a scripted, compiled or wrapped one",
+        )
+    outputs = dict.fromkeys(run.outputs)
+    opaque = run.opaque
+    if _unused(run.stand_ins, record):
+        trained = _training_run(model, example_inputs, record, run.device)
+        if trained is not None:
+            record, outputs, opaque = trained[0], outputs | dict.fromkeys(trained[1].outputs), opaque or trained[1].opaque
+    unused = _unused(run.stand_ins, record)
+    if record.lost or opaque:  # a tensor escaped the record: whatever nobody read may be an output
+        outputs |= dict.fromkeys(_unread(record))
+    return Graph(
+        ops=record.ops,
+        values=record.values,
+        inputs=run.inputs,
+        outputs=tuple(outputs),
+        calls=tuple(record.calls),
+        aliases=run.stand_ins.aliases,
+        attributes=run.stand_ins.attributes,
+        unused=unused,
+        builder="trace",
+    )
+
+
+class _Run:
+    """The names of what went into and came out of one run."""
+
+    def __init__(self, stand_ins: StandIns, device: Device) -> None:
+        self.stand_ins, self.device = stand_ins, device
+        self.inputs: tuple[str, ...] = ()
+        self.outputs: tuple[str, ...] = ()
+        self.opaque = False
+
+
+def _run(model: nn.Module, inputs: Inputs, record: Record, device: Device, training: bool) -> _Run:
+    from torch.utils import _pytree as pytree
+
+    from secateur_builders.recorder import Recorder
+    from secateur_builders.substitute import substituted
+
+    paths = {id(module): path for path, module in model.named_modules()}
+    leaves, structure = pytree.tree_flatten(inputs)
+    with substituted(model, device, training) as stand_ins:
+        run = _Run(stand_ins, device)
+        recorder = Recorder(record, paths, device == "meta", training)
+        for name, tensor in stand_ins.tensors.items():
+            if name in record.values:
+                recorder.bind(name, tensor)
+            else:
+                recorder.define(name, tensor, stand_ins.kinds[name])
+        given = [_input(leaf, device) for leaf in leaves]
+        names = _input_names(inputs, leaves)
+        run.inputs = tuple(
+            recorder.define(name, leaf, "input")
+            for name, leaf in zip(names, given, strict=True)
+            if _is_tensor(leaf)
+        )
+        arguments = pytree.tree_unflatten(given, structure)
+        with recorder.watching_modules(), recorder:
+            output = model(**arguments) if isinstance(inputs, Mapping) else model(*arguments)
+        found, run.opaque = _output_tensors(output)
+        run.outputs = tuple(dict.fromkeys(recorder.name_of(tensor) for tensor in found))
+        return run
+
+
+def _training_run(
+    model: nn.Module, inputs: Inputs, record: Record, device: Device
+) -> tuple[Record, _Run] | None:
+    """A longer record with what a run in training mode adds, or None if the model cannot run in training mode.
+
+    Such a model is only ever used in eval mode; the parameters it does not reach are reported as unused.
+    """
+    from secateur_builders.recorder import Record
+
+    longer = Record(dict(record.ops), dict(record.values), list(record.calls), set(record.used), record.lost)
+    try:
+        return longer, _run(model, inputs, longer, device, training=True)
+    except Exception:  # noqa: BLE001 - see the docstring
+        return None
+
+
+def _unread(record: Record) -> list[str]:
+    read = {name for op in record.ops.values() for name in op.inputs}
+    return [output for op in record.ops.values() for output in op.outputs if output not in read]
+
+
+def _unused(stand_ins: StandIns, record: Record) -> tuple[str, ...]:
+    return tuple(n for n, kind in stand_ins.kinds.items() if kind == "parameter" and n not in record.used)
+
+
+def _is_tensor(leaf: Any) -> bool:
+    import torch
+
+    return isinstance(leaf, torch.Tensor)
+
+
+def _input(leaf: Any, device: Device) -> Any:
+    if not _is_tensor(leaf):
+        return leaf
+    floating = leaf.is_floating_point() or leaf.is_complex()
+    return leaf.detach().to("meta") if device == "meta" and floating else leaf.detach().clone()
+
+
+def _input_names(inputs: Inputs, leaves: list[Any]) -> list[str]:
+    if isinstance(inputs, Mapping) and len(inputs) == len(leaves):
+        return [str(key) for key in inputs]
+    return ["input" if len(leaves) == 1 else f"input{index}" for index in range(len(leaves))]
+
+
+def _output_tensors(output: Any) -> tuple[list[Tensor], bool]:
+    """The tensors of a nested output, and whether something in it could not be looked into."""
+    from torch.utils import _pytree as pytree
+
+    found: list[Tensor] = []
+    opaque = False
+    for leaf in pytree.tree_leaves(output):
+        if _is_tensor(leaf):
+            found.append(leaf)
+        elif not isinstance(leaf, int | float | str | bool | None.__class__):
+            inner = [held for held in vars(leaf).values() if _is_tensor(held)] if hasattr(leaf, "__dict__") else []
+            found += inner
+            opaque = True
+    return found, opaque
+
+
+def _failure(model: nn.Module, error: Exception) -> CaptureError:
+    import traceback
+
+    from secateur_builders.calls import _is_library
+
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_library(f.filename)]
+    place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
+    return CaptureError(
+        f"the forward of {type(model).__name__} failed{place}: {type(error).__name__}: {error}",
+        where="example_inputs",
+        hint="check that model(*example_inputs) runs by itself, with inputs of the right number, shape and dtype",
+    )
+
+
+@hookimpl
+def secateur_graph_builders() -> list[GraphBuilder]:
+    """Provide the builder "trace"."""
+    return [GraphBuilder(name="trace", build=build, summary="runs the forward once on tensors without data")]

@@ -1,0 +1,45 @@
+"""Magnitude criteria by unit: the L1 and L2 norm of all filters of a unit.
+
+L1: Li et al., "Pruning Filters for Efficient ConvNets", ICLR 2017, section 3.1: s = sum of |w|.
+L2: s = sqrt(sum of w squared). Units that write several coupled tensors add up over all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from secateur.hookspecs import hookimpl
+from secateur.pruning.members import Member, filters
+from secateur.records import Criterion
+
+if TYPE_CHECKING:
+    Scores = np.ndarray[Any, Any]
+
+
+def l1(members: Sequence[Member]) -> Scores:
+    """Sum of absolute values over the filters of each unit, shape (units,)."""
+    import torch
+
+    scores: Scores = np.sum([member.sum_of(torch.abs) for member in filters(list(members))], axis=0)
+    return scores
+
+
+def l2(members: Sequence[Member]) -> Scores:
+    """Root of the sum of squares over the filters of each unit, shape (units,)."""
+    import torch
+
+    squares = np.sum([member.sum_of(torch.square) for member in filters(list(members))], axis=0)
+    scores: Scores = np.sqrt(squares)
+    return scores
+
+
+@hookimpl
+def secateur_criteria() -> list[Criterion]:
+    """Provide "l1" and "l2"."""
+    return [
+        Criterion(name="l1", score=l1, summary="sum of absolute weights of the unit's filters"),
+        Criterion(name="l2", score=l2, summary="Euclidean norm of the unit's filters"),
+    ]

@@ -1,0 +1,110 @@
+"""Convolution: y[o] = b[o] + sum over i of w[o, i] * x[i], within each group of channels.
+
+Output channel o is row o of the weight; input channel i is read by column i. With G groups the input channels are G × I, the
+output channels G × J, both products: an output channel leaves if its group or its place within the group does.
+Transposed convolution swaps the first two axes of the weight. A depthwise convolution is the case I = 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING
+
+from secateur.coupling.labels import Axis, fixed
+from secateur.coupling.site import Site, int_of
+from secateur.hookspecs import hookimpl
+from secateur.records import LayerAdapter, OpRule
+
+if TYPE_CHECKING:
+    from secateur.graph.ir import Graph, Op
+
+CONV = "input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1"
+TRANSPOSED = "input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1"
+
+
+def conv(site: Site) -> Sequence[Axis]:
+    """The weight is [G*J, I, *kernel], the input [(batch,) G*I, *space]."""
+    weight, channels = site["weight"], _channels(site)
+    groups = int_of(site["groups"])
+    if groups == 1:
+        site.contract(channels, weight[1])
+    else:
+        outer, inner = site.split(channels, groups, len(channels) // groups)
+        site.contract(inner, weight[1])
+        written, _ = site.split(weight[0], groups, len(weight[0]) // groups)
+        site.tie(outer, written)
+        site.require(site["groups"], outer, "the number of groups")
+    return _output(site, weight[0])
+
+
+def conv_transpose(site: Site) -> Sequence[Axis]:
+    """The weight is [G*I, J, *kernel], the input [(batch,) G*I, *space]."""
+    weight, channels = site["weight"], _channels(site)
+    groups = int_of(site["groups"])
+    site.contract(channels, weight[0])
+    if groups == 1:
+        return _output(site, weight[1])
+    outer, _ = site.split(channels, groups, len(channels) // groups)
+    site.require(site["groups"], outer, "the number of groups")
+    return _output(site, site.merge(outer, weight[1]))
+
+
+def _channels(site: Site) -> Axis:
+    """The channel axis of the input; the kernel's axes stay, and so does what they slide over."""
+    data, weight = site["input"], site["weight"]
+    space = len(weight) - 2
+    site.stay(weight.axes[2:])
+    for axis in data.axes[len(data) - space :]:
+        site.fix(axis, "a convolution slides over it")
+    channels: Axis = data[-(space + 1)]
+    return channels
+
+
+def _output(site: Site, channels: Axis) -> Sequence[Axis]:
+    data, bias = site["input"], site["bias"]
+    space = len(site["weight"]) - 2
+    if bias is not None:
+        channels = site.tie(channels, bias[0])
+    batch = [axis.nonzero() for axis in data.axes[: len(data) - space - 1]]
+    return [*batch, channels, *(fixed(length) for length in site.shape[len(site.shape) - space :])]
+
+
+def conv_macs(op: Op, graph: Graph) -> int:
+    """Outputs × (inputs per group × kernel elements)."""
+    weight = graph.values[op.inputs[1]].shape
+    return prod(graph.values[op.outputs[0]].shape) * prod(weight[1:])
+
+
+def transposed_macs(op: Op, graph: Graph) -> int:
+    """Inputs × (outputs per group × kernel elements)."""
+    weight = graph.values[op.inputs[1]].shape
+    return prod(graph.values[op.inputs[0]].shape) * prod(weight[1:])
+
+
+@hookimpl
+def secateur_op_rules() -> list[OpRule]:
+    """Rules for convolutions of one to three spatial axes."""
+    return [
+        OpRule(name="conv", ops=("conv1d", "conv2d", "conv3d"), signature=CONV, apply=conv, macs=conv_macs),
+        OpRule(
+            name="conv_transpose",
+            ops=("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
+            signature=TRANSPOSED,
+            apply=conv_transpose,
+            macs=transposed_macs,
+        ),
+    ]
+
+
+@hookimpl
+def secateur_layer_adapters() -> list[LayerAdapter]:
+    """The numbers of channels that convolution modules hold."""
+    return [
+        LayerAdapter(
+            name=f"conv{space}d",
+            types=(f"torch.nn.modules.conv.Conv{space}d", f"torch.nn.modules.conv.ConvTranspose{space}d"),
+            mirrors={"in_channels": f"input:{-space - 1}", "out_channels": f"output:{-space - 1}"},
+        )
+        for space in (1, 2, 3)
+    ]

@@ -1,0 +1,209 @@
+"""Pointwise operations: each output element depends on the elements at its own place, with broadcasting.
+
+All full axes at one place leave together. An axis of length 1 that is stretched over others stays. A function with
+f(0) = 0 keeps pruned slices zero; a sum is zero where all terms are, a product where any factor is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from secateur.coupling.labels import Axis, Labels, fixed
+from secateur.coupling.site import Site, plain
+from secateur.hookspecs import hookimpl
+from secateur.records import LayerAdapter, OpRule
+
+ZERO_TO_ZERO = (
+    "relu relu6 leaky_relu elu selu celu gelu silu mish hardswish tanh tanhshrink softshrink hardshrink softsign "
+    "rrelu abs neg sqrt square sin asin sinh asinh tan atan atanh erf expm1 log1p sign sgn trunc round ceil floor "
+    "frac positive nan_to_num dropout dropout1d dropout2d dropout3d feature_dropout contiguous clone detach data "
+    "requires_grad to type type_as float double half bfloat16 int long short bool cpu cuda alias identity conj real "
+    "zeros_like fill_zero zero"
+).split()
+"""Unary operations with f(0) = 0; further arguments only steer them."""
+
+ZERO_TO_ANYTHING = (
+    "sigmoid hardsigmoid softplus logsigmoid exp exp2 cos cosh acos acosh erfc threshold alpha_dropout "
+    "feature_alpha_dropout logical_not bitwise_not isnan isinf isfinite ones_like empty_like rand_like randn_like "
+    "full_like bernoulli normal uniform fill exponential"
+).split()
+"""Unary operations that may turn zero into something else (never into infinity)."""
+
+ZERO_TO_INFINITY = "reciprocal rsqrt log log2 log10 logit digamma lgamma".split()
+"""Unary operations that are not finite at zero, so that a masked network would not be either."""
+
+SUMS = "add sub maximum minimum fmax fmin hypot where lerp addcmul logical_or logical_xor copysign copy".split()
+"""Operations that are zero where all their tensors are."""
+
+COMPARISONS = "eq ne gt ge lt le greater less not_equal greater_equal less_equal isclose".split()
+
+INFINITE = "it is not finite where pruned slices are zero"
+
+
+def broadcast(site: Site, tensors: Iterable[Any], zero: Callable[[Iterable[bool]], bool]) -> list[Axis]:
+    """The axes of the broadcast of several tensors; `zero` says of which inputs must be zero for the output to be."""
+    labelled = [tensor for tensor in tensors if isinstance(tensor, Labels)]
+    made = []
+    for place, length in enumerate(site.shape):
+        axes = [t[place - len(site.shape)] if len(site.shape) - place <= len(t) else None for t in labelled]
+        full = [axis for axis in axes if axis is not None and len(axis) == length]
+        for axis in axes:
+            if axis is not None and len(axis) != length:
+                site.fix(axis, "it is stretched over other channels")
+        result = full[0] if full else fixed(length)
+        for axis in full[1:]:
+            result = site.tie(result, axis)
+        is_zero = zero(axis is not None and len(axis) == length and axis.zero for axis in axes)
+        made.append(Axis(result.atoms, is_zero))
+    return made
+
+
+def unary_zero(site: Site) -> Sequence[Axis]:
+    """f(0) = 0: the labels as they are."""
+    axes: Sequence[Axis] = site["input"].axes
+    return axes
+
+
+def unary(site: Site) -> Sequence[Axis]:
+    """f(0) may be anything finite."""
+    return [axis.nonzero() for axis in site["input"].axes]
+
+
+def unary_infinite(site: Site) -> Sequence[Axis]:
+    """f(0) is not finite: what is zero on pruned slices stays."""
+    return [site.fix(a, INFINITE) if a.free and a.zero else a.nonzero() for a in site["input"].axes]
+
+
+def clamp(site: Site) -> Sequence[Axis]:
+    """Zero stays zero if it lies between the bounds."""
+    low, high = plain(site["min"]), plain(site["max"])
+    bounds = [bound for bound in (low, high) if isinstance(bound, Labels)]
+    inside = not bounds and (low is None or low <= 0) and (high is None or high >= 0)
+    return broadcast(site, [site["input"], *bounds], all if inside else _never)
+
+
+def sums(site: Site) -> Sequence[Axis]:
+    """Zero where every tensor is; a number that is added makes it non-zero."""
+    arguments = site["args"]
+    numbers = any(not isinstance(argument, Labels) for argument in arguments)
+    return broadcast(site, arguments, _never if numbers else all)
+
+
+def product(site: Site) -> Sequence[Axis]:
+    """Zero where any factor is."""
+    return broadcast(site, [site["input"], site["other"]], any)
+
+
+def quotient(site: Site) -> Sequence[Axis]:
+    """Zero where the numerator is; a denominator that is zero on pruned slices makes it infinite."""
+    numerator, denominator = site["input"], site["other"]
+    if isinstance(denominator, Labels):
+        for axis in denominator.axes:
+            if axis.free and axis.zero:
+                site.fix(axis, f"as a denominator {INFINITE}")
+    if not isinstance(numerator, Labels):
+        return broadcast(site, [denominator], _never)
+    return [
+        Axis(axis.atoms, bool(flags))
+        for axis, flags in zip(
+            broadcast(site, [numerator, denominator], all),
+            _zero_of(site, numerator),
+            strict=True,
+        )
+    ]
+
+
+def power(site: Site) -> Sequence[Axis]:
+    """x ** n is zero where x is, for a number n above zero."""
+    base, exponent = site["input"], plain(site["exponent"])
+    if isinstance(base, Labels) and not isinstance(exponent, Labels):
+        if exponent > 0:
+            return list(base.axes)
+        return [site.fix(a, INFINITE) if a.free and a.zero else a.nonzero() for a in base.axes]
+    return broadcast(site, [base, exponent], _never)
+
+
+def masked_fill(site: Site) -> Sequence[Axis]:
+    """Zero where the tensor is, if the filling is the number zero."""
+    value = plain(site["value"])
+    labelled = [site["input"], site["mask"], value]
+    if isinstance(value, Labels) or value != 0:
+        return broadcast(site, labelled, _never)
+    return [
+        Axis(axis.atoms, flag)
+        for axis, flag in zip(broadcast(site, labelled, all), _zero_of(site, site["input"]), strict=True)
+    ]
+
+
+def compare(site: Site) -> Sequence[Axis]:
+    """Booleans at each place."""
+    return broadcast(site, site["args"], _never)
+
+
+def prelu(site: Site) -> Sequence[Axis]:
+    """max(0, x) + w * min(0, x): one slope for all, or one per channel (axis 1)."""
+    data, weight = site["input"], site["weight"]
+    if len(weight.axes) == 0 or len(weight[0]) == 1:
+        return list(data.axes)
+    channel = 1 if len(data) > 1 else 0
+    tied = site.tie(data[channel], weight[0])
+    return [*data.axes[:channel], Axis(tied.atoms, data[channel].zero), *data.axes[channel + 1 :]]
+
+
+def _zero_of(site: Site, tensor: Labels) -> list[bool]:
+    """Whether one tensor is zero on pruned slices, for each axis of the output."""
+    missing = len(site.shape) - len(tensor)
+    return [
+        place >= missing and len(tensor[place - missing]) == length and tensor[place - missing].zero
+        for place, length in enumerate(site.shape)
+    ]
+
+
+def _never(flags: Iterable[bool]) -> bool:
+    return False
+
+
+STEERED = "input, *args, p=None, training=None, inplace=False, memory_format=None, dtype=None, device=None, " + (
+    "non_blocking=False, copy=False, negative_slope=None, alpha=None, approximate=None, lambd=None, layout=None, "
+    "requires_grad=False, generator=None, min_val=None, max_val=None, beta=None, threshold=None, value=None, "
+    "lower=None, upper=None, pin_memory=None, nan=None, posinf=None, neginf=None, decimals=None, eps=None, out=None"
+)
+
+
+@hookimpl
+def secateur_op_rules() -> list[OpRule]:
+    """Rules for pointwise operations, by what they do to zero."""
+
+    def rule(name: str, ops: Iterable[str], signature: str, apply: Callable[[Site], Any]) -> OpRule:
+        return OpRule(name=name, ops=tuple(ops), signature=signature, apply=apply)
+
+    return [
+        rule("unary_zero", ZERO_TO_ZERO, STEERED, unary_zero),
+        rule("unary", ZERO_TO_ANYTHING, STEERED, unary),
+        rule("unary_infinite", ZERO_TO_INFINITY, STEERED, unary_infinite),
+        rule("clamp", ["clamp"], "input, min=None, max=None", clamp),
+        rule("clamp_min", ["clamp_min"], "input, min, max=None", clamp),
+        rule("hardtanh", ["hardtanh"], "input, min_val|min=-1.0, max_val|max=1.0, inplace=False", hardtanh),
+        rule("sums", SUMS, "*args, alpha=1, value=1", sums),
+        rule("mul", ["mul", "logical_and"], "input, other", product),
+        rule("div", ["div", "floor_divide", "floordiv", "fmod", "remainder"], "input, other, rounding_mode=None", quotient),
+        rule("pow", ["pow", "float_power"], "input, exponent", power),
+        rule("masked_fill", ["masked_fill"], "input, mask, value", masked_fill),
+        rule("compare", COMPARISONS, "*args", compare),
+        rule("prelu", ["prelu"], "input, weight", prelu),
+    ]
+
+
+def hardtanh(site: Site) -> Sequence[Axis]:
+    """Zero stays zero if it lies between the bounds."""
+    if site["min_val"] <= 0 <= site["max_val"]:
+        return unary_zero(site)
+    return unary(site)
+
+
+@hookimpl
+def secateur_layer_adapters() -> list[LayerAdapter]:
+    """The number of slopes that `nn.PReLU` holds."""
+    types = ("torch.nn.modules.activation.PReLU",)
+    return [LayerAdapter(name="prelu", types=types, mirrors={"num_parameters": "weight:0"})]
