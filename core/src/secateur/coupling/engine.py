@@ -69,7 +69,7 @@ def _source(value: Value, facts: Facts, unused: bool) -> Labels:
 def _apply(
     op: Op, graph: Graph, facts: Facts, labels: Mapping[str, Labels], rules: Mapping[str, OpRule]
 ) -> list[Sequence[Axis]]:
-    rule = rules[op.kind] if op.kind in rules else None
+    rule = rules[op.kind] if op.kind in rules else None  # noqa: SIM401 - a registry refuses unknown names
     if not any(axis.free for name in op.inputs for axis in labels[name].axes):
         return _all_fixed(op, graph)
     if rule is None:
@@ -138,7 +138,7 @@ def _mirror(
     graph: Graph, facts: Facts, labels: Mapping[str, Labels], adapters: Mapping[str, LayerAdapter]
 ) -> None:
     for call in graph.calls:
-        adapter = adapters[call.type] if call.type in adapters else None
+        adapter = adapters[call.type] if call.type in adapters else None  # noqa: SIM401 - as above
         for attribute, reference in (adapter.mirrors if adapter else {}).items():
             where, _, axis = reference.partition(":")
             if where in ("input", "output"):

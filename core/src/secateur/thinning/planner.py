@@ -13,7 +13,7 @@ from secateur.graph.capture import normalise_inputs, trace
 from secateur.plugins import current
 from secateur.pruning.members import SumCache, members_of
 from secateur.thinning.plan import Dim, Plan
-from secateur.thinning.selection import Scope, ratios_of, select
+from secateur.pruning.selection import Scope, ratios_of, select
 from secateur.thinning.state import named_parameters, named_tensors
 
 if TYPE_CHECKING:
