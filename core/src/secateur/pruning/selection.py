@@ -90,22 +90,31 @@ def _kept(pattern: str, dims: Sequence[NamedDim]) -> list[int]:
 def select(
     sizes: Sequence[int], ratios: Array, score: Score, scope: Scope = "local", round_to: int = 1
 ) -> list[Array]:
-    """The leaving units of each dim, sorted.
+    """The leaving units of each dim, sorted, when `int(ratio * size)` units of each leave; see `select_counts`."""
+    counts = [int(ratio * size) for ratio, size in zip(ratios, sizes, strict=True)]
+    return select_counts(sizes, counts, score, scope, round_to)
 
-    `score(i)` gives the scores of dim i, shape (sizes[i],); it is asked only where something leaves.
+
+def select_counts(
+    sizes: Sequence[int], counts: Sequence[int], score: Score, scope: Scope = "local", round_to: int = 1
+) -> list[Array]:
+    """The leaving units of each dim, sorted: the `counts[i]` lowest of dim i, or as many in all with scope "global".
+
+    `score(i)` gives the scores of dim i, shape (sizes[i],); it is asked only for dims of which something is to leave.
+    At least one unit of every dim stays. `round_to` rounds what stays up to a multiple.
     """
     if scope not in ("local", "global"):
         raise PlanError(f"unknown scope {scope!r}", where="scope", hint="it is 'local' or 'global'")
     if isinstance(round_to, bool) or not isinstance(round_to, int) or round_to < 1:
         raise PlanError(f"expected a positive integer, got {round_to!r}", where="round_to")
-    counts = [min(int(ratio * size), size - 1) for ratio, size in zip(ratios, sizes, strict=True)]
-    scores = {i: _checked(score(i), sizes[i]) for i, ratio in enumerate(ratios) if ratio > 0 and sizes[i] > 1}
+    wanted = [min(count, size - 1) for count, size in zip(counts, sizes, strict=True)]
+    scores = {i: _checked(score(i), sizes[i]) for i, count in enumerate(wanted) if count > 0}
     if scope == "global":
-        counts = _global_counts(sizes, counts, scores)
-    counts = [rounded(count, size, round_to) for count, size in zip(counts, sizes, strict=True)]
+        wanted = _global_counts(sizes, wanted, scores)
+    wanted = [rounded(count, size, round_to) for count, size in zip(wanted, sizes, strict=True)]
     return [
         np.sort(np.argsort(scores[i], kind="stable")[:count]) if count else np.empty(0, np.int64)
-        for i, count in enumerate(counts)
+        for i, count in enumerate(wanted)
     ]
 
 

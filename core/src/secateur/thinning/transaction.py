@@ -126,17 +126,23 @@ def _cut(tensor: Tensor, axes: Mapping[int, Indices]) -> Tensor:
 
 def _set_data(tensor: Tensor, data: Tensor, grad: Tensor | None, journal: _Journal) -> None:
     old, old_grad = tensor.data, tensor.grad if tensor.is_leaf else None
+    journal.did(lambda: _replace(tensor, old, old_grad))
+    _replace(tensor, data, grad)
 
-    def undo() -> None:
-        if old_grad is not None:
-            tensor.grad = None
-        tensor.data = old
-        if old_grad is not None:
-            tensor.grad = old_grad
 
-    journal.did(undo)
-    if old_grad is not None:
+def _replace(tensor: Tensor, data: Tensor, grad: Tensor | None) -> None:
+    """Give a tensor new data and a new gradient.
+
+    Between the two it is emptied in another dtype: only then does autograd forget the gradient accumulator that a graph
+    still held by the user (the last loss) keeps alive, and with it the old shape.
+    """
+    import torch
+
+    if tensor.is_leaf and tensor.grad is not None:
         tensor.grad = None
+    if tensor.requires_grad:
+        other = torch.float32 if tensor.dtype == torch.float64 else torch.float64
+        tensor.data = torch.empty(0, dtype=other, device=tensor.device)
     tensor.data = data
     if grad is not None:
         tensor.grad = grad

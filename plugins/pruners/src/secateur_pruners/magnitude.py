@@ -7,11 +7,14 @@ L2: s = sqrt(sum of w squared). Units that write several coupled tensors add up 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from attrs import field, frozen
 
+from secateur.config.validators import in_range
 from secateur.hookspecs import hookimpl
+from secateur.pruning.base import Moment, Pruner, UnitPruner
 from secateur.pruning.members import Member, filters
 from secateur.records import Criterion
 
@@ -43,3 +46,23 @@ def secateur_criteria() -> list[Criterion]:
         Criterion(name="l1", score=l1, summary="sum of absolute weights of the unit's filters"),
         Criterion(name="l2", score=l2, summary="Euclidean norm of the unit's filters"),
     ]
+
+
+@frozen(kw_only=True)
+class MagnitudePruner(UnitPruner):
+    """Masks a fixed share of the units of some dims: those of the smallest magnitude, unless another criterion is named."""
+
+    name: ClassVar[str] = "magnitude"
+    summary: ClassVar[str] = "a fixed share of units, the smallest by L1 or L2 norm (Li et al. 2017)"
+
+    sparsity: float = field(validator=in_range(0, 1, high_open=True))
+
+    def share(self, moment: Moment) -> float:
+        """The same at every moment."""
+        return self.sparsity
+
+
+@hookimpl
+def secateur_pruners() -> list[type[Pruner]]:
+    """Provide "magnitude"."""
+    return [MagnitudePruner]

@@ -1,0 +1,206 @@
+"""The scheduler: a plain object that follows a schedule in any training loop.
+
+    for epoch in range(epochs):
+        scheduler.on_epoch_begin(epoch)
+        for step, (inputs, targets) in enumerate(loader):
+            scheduler.on_minibatch_begin(epoch, step, len(loader))
+            loss = scheduler.before_backward(criterion(model(inputs), targets))
+            loss.backward(); optimizer.step(); optimizer.zero_grad()
+            scheduler.on_minibatch_end(epoch, step, len(loader))
+        scheduler.on_epoch_end(epoch, metrics={"loss": validation_loss})
+
+Pruners decide at the begin of an epoch, in the order of declaration; thinning happens at the first mini-batch of its epoch, after the
+masks were made. Masks hold in every epoch, whether or not a policy is due.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from secateur.config import Node, load
+from secateur.coupling.analysis import Coupling
+from secateur.errors import ConfigError, SecateurError
+from secateur.graph.capture import normalise_inputs
+from secateur.plugins import PluginManager, current
+from secateur.pruning.base import Pruner
+from secateur.pruning.masks import Masks
+from secateur.schedule.grammar import Policy, Schedule, read_schedule
+from secateur.schedule.lr import LRPolicy
+from secateur.schedule.thinner import Thinner
+from secateur.thinning.plan import Plan
+from secateur.thinning.planner import couple, make_plan, scorer
+from secateur.thinning.report import Report
+from secateur.thinning.transaction import thin
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+    from torch.optim.lr_scheduler import LRScheduler
+
+Array = np.ndarray[Any, Any]
+
+
+class Scheduler:
+    """Follows a schedule; see the module's docstring for the loop it fits.
+
+    `example_inputs`: what `secateur.plan` takes. Everything a schedule names is looked up now: a pattern that matches no
+    dim is a `ConfigError` before training starts.
+    """
+
+    def __init__(
+        self, schedule: Schedule, model: nn.Module, optimizer: Optimizer, example_inputs: Any, builder: str = "trace"
+    ) -> None:
+        self.schedule, self.model, self.optimizer = schedule, model, optimizer
+        self.reports: list[Report] = []
+        self._inputs = normalise_inputs(example_inputs)
+        self._builder = builder
+        self._coupling = couple(model, self._inputs, builder)
+        self.original: Mapping[str, int] = {dim.name: len(dim) for dim in self._coupling.dims}
+        self._leaving = self._nothing()
+        self._masks = Masks(model, {})
+        self._due: list[Policy] = []
+        self._scorers: dict[str, Callable[[int], Array]] = {}
+        self._check_targets()
+        self._lr: list[tuple[Policy, LRScheduler]] = []
+        for policy in schedule.policies:
+            if isinstance(policy.instance, LRPolicy):
+                try:
+                    self._lr.append((policy, policy.instance.make(optimizer)))
+                except ValueError as error:
+                    raise ConfigError(str(error), where=policy.where) from error
+
+    @classmethod
+    def from_yaml(
+        cls,
+        path: str | Path | Node,
+        model: nn.Module,
+        optimizer: Optimizer,
+        example_inputs: Any,
+        *,
+        plugins: PluginManager | None = None,
+        builder: str = "trace",
+    ) -> Scheduler:
+        """Read a schedule and bind it to a model and its optimizer.
+
+        Raises `ConfigError` naming file, line and key for anything the file says wrongly.
+        """
+        node = path if isinstance(path, Node) else load(path)
+        return cls(read_schedule(node, plugins or current()), model, optimizer, example_inputs, builder)
+
+    # -- the network as a pruner sees it ----------------------------------------------------------------------
+
+    @property
+    def dims(self) -> tuple[Any, ...]:
+        """The dims of the network as it is now."""
+        return self._coupling.dims
+
+    def scores(self, dim: int, criterion: str) -> Array:
+        """The scores of one dim's units by a criterion, shape (units,)."""
+        if criterion not in self._scorers:
+            self._scorers[criterion] = scorer(self.model, self._coupling, criterion)
+        return self._scorers[criterion](dim)
+
+    @property
+    def coupling(self) -> Coupling:
+        """The coupling of the network as it is now."""
+        return self._coupling
+
+    @property
+    def masked_share(self) -> float:
+        """The share of all units, as there were before anything was thinned, that is masked or gone."""
+        total = sum(self.original.values())
+        left = sum(len(dim) - len(gone) for dim, gone in zip(self.dims, self._leaving, strict=True))
+        return 1 - left / total if total else 0.0
+
+    def plan(self) -> Plan:
+        """The plan by which everything that is masked now would leave."""
+        return make_plan(self.model, self._coupling, self._leaving, self._inputs)
+
+    # -- the callbacks of a training loop -----------------------------------------------------------------------
+
+    def on_epoch_begin(self, epoch: int) -> None:
+        """Let the pruners that are due decide, and apply the masks; remember what is due at the first mini-batch."""
+        self._due = []
+        decided = False
+        self._scorers = {}
+        for policy in self.schedule.policies:
+            moment = policy.window.moment(epoch)
+            if moment is None:
+                continue
+            if isinstance(policy.instance, Pruner):
+                try:
+                    decision = policy.instance.decide(self, moment)
+                except SecateurError as error:
+                    raise ConfigError(str(error), where=policy.where) from error
+                for dim, units in decision.items():
+                    self._leaving[dim] = units
+                decided = True
+            elif isinstance(policy.instance, Thinner):
+                self._due.append(policy)
+        if decided:
+            gone = self._coupling.leaving(self._leaving_classes())
+            self._masks = Masks(self.model, gone.cuts())
+            self._masks.apply()
+
+    def on_minibatch_begin(self, epoch: int, step: int = 0, steps: int = 1) -> None:
+        """Thin if a thinning event is due."""
+        due, self._due = self._due, []
+        for policy in due:
+            self._thin(policy)
+
+    def before_backward(self, loss: Tensor) -> Tensor:
+        """Return the loss to be differentiated; regularizers add to it."""
+        return loss
+
+    def on_minibatch_end(self, epoch: int, step: int = 0, steps: int = 1) -> None:
+        """Apply the masks; call it after each step of the optimizer."""
+        self._masks.apply()
+
+    def on_epoch_end(self, epoch: int, metrics: Mapping[str, float] | None = None) -> None:
+        """Step the learning-rate schedulers that are due; one that follows a metric reads `metrics["loss"]`."""
+        from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+        for policy, scheduler in self._lr:
+            if policy.window.moment(epoch) is None:
+                continue
+            if isinstance(scheduler, ReduceLROnPlateau):
+                if metrics is None or "loss" not in metrics:
+                    raise ConfigError(
+                        "it follows a metric, and the training loop gave none",
+                        where=policy.where,
+                        hint="call on_epoch_end(epoch, metrics={'loss': ...})",
+                    )
+                scheduler.step(metrics["loss"])
+            else:
+                scheduler.step()
+
+    # -- within -------------------------------------------------------------------------------------------------
+
+    def _nothing(self) -> list[Array]:
+        return [np.empty(0, np.int64) for _ in self._coupling.dims]
+
+    def _leaving_classes(self) -> Array:
+        gone = [dim.classes[units] for dim, units in zip(self.dims, self._leaving, strict=True)]
+        return np.concatenate([np.empty(0, np.int64), *gone])
+
+    def _thin(self, policy: Policy) -> None:
+        verify = policy.instance.verify if isinstance(policy.instance, Thinner) else True
+        report = thin(self.model, self.plan(), self.optimizer, verify=verify)
+        self.reports.append(report)
+        self._coupling = couple(self.model, self._inputs, self._builder)
+        self._leaving = self._nothing()
+        self._masks = Masks(self.model, {})
+        self._scorers = {}
+
+    def _check_targets(self) -> None:
+        for policy in self.schedule.policies:
+            targets = getattr(policy.instance, "targets", None)
+            if targets is not None:
+                try:
+                    targets(self)
+                except SecateurError as error:
+                    raise ConfigError(str(error), where=policy.where) from error

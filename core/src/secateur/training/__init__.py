@@ -1,0 +1,1 @@
+"""A trainer in plain PyTorch, for `secateur run`: a user's own loop needs only the scheduler."""

@@ -1,0 +1,174 @@
+"""A whole run: train, prune gradually, thin, fine-tune, prove and measure, and save the thin network."""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import asdict, frozen
+
+from secateur.checkpoint import load, save
+from secateur.config import Node
+from secateur.errors import SecateurError
+from secateur.graph.capture import trace
+from secateur.measure import LatencyPair, count_macs, latency_pair
+from secateur.plugins import PluginManager
+from secateur.records import DataSplit
+from secateur.schedule.scheduler import Scheduler
+from secateur.thinning.report import Report
+from secateur.thinning.verify import Difference, compare, float_dtype, outputs
+from secateur.training.config import RunConfig, build_model, build_optimizer, read_run
+from secateur.training.trainer import EpochResult, Evaluation, ThinningResult, evaluate, train
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+Result = EpochResult | ThinningResult
+CHECKPOINT = "thin.safetensors"
+SUMMARY = "summary.json"
+
+
+@frozen(eq=False, kw_only=True)
+class Summary:
+    """Before and after of a run. MACs are of one example, latencies of `latency_batch` examples."""
+
+    parameters: tuple[int, int]
+    macs: tuple[int, int]
+    latency: LatencyPair
+    latency_batch: int
+    dense_accuracy: float | None
+    """On the test set, at the end of the last epoch before pruning began; None if it began at once."""
+    final: Evaluation
+    difference: Difference | None
+    """The largest difference between masked and thinned outputs over all thinnings."""
+    thinnings: tuple[Report, ...]
+    epochs: tuple[EpochResult, ...]
+    checkpoint: Path
+    reloaded: Difference
+    """Between the network as trained and the checkpoint loaded into a fresh dense one."""
+
+
+class Run:
+    """One run of a schedule file, prepared: everything the file names is built and checked before any training."""
+
+    def __init__(self, node: Node, manager: PluginManager, output: Path) -> None:
+        import torch
+
+        self.node, self.manager, self.output = node, manager, output
+        self.config: RunConfig = read_run(node, manager)
+        _writable(output)
+        torch.manual_seed(self.config.seed)
+        self.model = build_model(self.config, manager, node)
+        self.optimizer = build_optimizer(self.config, self.model)
+        self.example: Tensor = torch.randn(2, *manager.datasets[self.config.data.name].input_shape)
+        self.scheduler = Scheduler.from_yaml(node, self.model, self.optimizer, (self.example,), plugins=manager)
+        self.dense = copy.deepcopy(self.model)
+
+    def load_data(self) -> tuple[DataSplit, DataSplit]:
+        """The training and the test set."""
+        entry, arguments = self.manager.datasets[self.config.data.name], self.config.data.args
+        try:
+            return entry.load("train", **arguments), entry.load("test", **arguments)
+        except TypeError as error:
+            place = self.node.require("run").require("data")
+            raise place.error(f"the data set {entry.name!r} refuses its arguments: {error}") from error
+
+    def train(
+        self,
+        data: tuple[DataSplit, DataSplit],
+        on_step: Callable[[int, int, int], None],
+        on_result: Callable[[Result], None],
+    ) -> list[Result]:
+        """Follow the schedule; returns all results in order."""
+        import torch
+
+        results: list[Result] = []
+
+        def keep(result: Result) -> None:
+            results.append(result)
+            on_result(result)
+
+        train(
+            self.model,
+            self.optimizer,
+            self.scheduler,
+            *data,
+            epochs=self.config.epochs,
+            batch_size=self.config.data.batch_size,
+            generator=torch.Generator().manual_seed(self.config.seed),
+            augment=tuple(self.config.data.augment),
+            on_step=on_step,
+            on_result=keep,
+        )
+        return results
+
+    def summarise(self, results: list[Result], test: DataSplit) -> Summary:
+        """Save the thin network, load it into a fresh dense one, and measure before and after."""
+        checkpoint = self.output / CHECKPOINT
+        save(checkpoint, self.model, self.optimizer)
+        fresh = build_model(self.config, self.manager, self.node)
+        load(checkpoint, fresh)
+        inputs = (test.inputs[: min(64, len(test))],)
+        reloaded = compare(outputs(self.model, inputs), outputs(fresh, inputs), float_dtype(fresh))
+        epochs = tuple(result for result in results if isinstance(result, EpochResult))
+        before = [epoch for epoch in epochs if epoch.masked_share == 0]
+        differences = [report.difference for report in self.scheduler.reports if report.difference is not None]
+        summary = Summary(
+            parameters=(_parameters(self.dense), _parameters(self.model)),
+            macs=(self._macs(self.dense), self._macs(self.model)),
+            latency=latency_pair(self.dense, self.model, inputs, repeats=15),
+            latency_batch=len(inputs[0]),
+            dense_accuracy=before[-1].test_accuracy if before else None,
+            final=evaluate(self.model, test),
+            difference=max(differences, key=lambda d: d.relative) if differences else None,
+            thinnings=tuple(self.scheduler.reports),
+            epochs=epochs,
+            checkpoint=checkpoint,
+            reloaded=reloaded,
+        )
+        _write(self.output / SUMMARY, as_dict(summary))
+        return summary
+
+    def _macs(self, model: nn.Module) -> int:
+        return count_macs(trace(model, (self.example,)), self.manager.op_rules)
+
+
+def as_dict(summary: Summary) -> dict[str, Any]:
+    """A summary fit for JSON."""
+    return {
+        "parameters": list(summary.parameters),
+        "macs": list(summary.macs),
+        "latency_seconds": [summary.latency.a.median, summary.latency.b.median],
+        "latency_batch": summary.latency_batch,
+        "dense_accuracy": summary.dense_accuracy,
+        "final_accuracy": summary.final.accuracy,
+        "final_loss": summary.final.loss,
+        "masked_versus_thinned": asdict(summary.difference) if summary.difference else None,
+        "checkpoint": summary.checkpoint.name,
+        "reloaded": asdict(summary.reloaded),
+        "epochs": [asdict(epoch) for epoch in summary.epochs],
+    }
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _writable(output: Path) -> None:
+    """Make the output folder, or say why it cannot be written; done before any work."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SecateurError(f"cannot make the output folder: {error.strerror}", where=str(output)) from error
+    if not os.access(output, os.W_OK):
+        raise SecateurError("the output folder cannot be written", where=str(output))
+
+
+def _write(path: Path, content: dict[str, Any]) -> None:
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    os.replace(temporary, path)
