@@ -1,0 +1,17 @@
+"""Measure a network: parameters, multiply-accumulates, bytes and seconds."""
+
+from __future__ import annotations
+
+from secateur.measure.counts import count_bytes, count_macs, count_parameters, macs
+from secateur.measure.latency import Comparison, Latency, latency, latency_pair
+
+__all__ = [
+    "Comparison",
+    "Latency",
+    "count_bytes",
+    "count_macs",
+    "count_parameters",
+    "latency",
+    "latency_pair",
+    "macs",
+]
