@@ -127,6 +127,10 @@ class Node:
         self.expect("mapping")
         return next((value for name, value in self.pairs if name.scalar == key), None)
 
+    def key(self, key: str) -> Node:
+        """Return the key of a mapping as a node, for errors about the key itself; the mapping if it is not there."""
+        return next((name for name, _ in self.pairs if name.scalar == key), self)
+
     def require(self, key: str) -> Node:
         """Return the value under a key of a mapping; `ConfigError` if it is not there."""
         value = self.get(key)

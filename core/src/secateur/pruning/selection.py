@@ -48,7 +48,9 @@ def matching(pattern: str, dims: Sequence[NamedDim], where: str) -> list[int]:
     found = exact or [i for i, names in enumerate(named) if any(fnmatchcase(name, pattern) for name in names)]
     if not found:
         known = [dim.name for dim in dims]
-        raise PlanError(f"{pattern!r} matches no prunable dim or parameter", where=where, hint=suggestion(pattern, known))
+        raise PlanError(
+            f"{pattern!r} matches no prunable dim or parameter", where=where, hint=suggestion(pattern, known)
+        )
     return found
 
 
@@ -65,9 +67,7 @@ def check_ratio(ratio: Any, where: str) -> float:
     return float(ratio)
 
 
-def ratios_of(
-    dims: Sequence[NamedDim], prune: float | Mapping[str, float], keep: Iterable[str] | str
-) -> Array:
+def ratios_of(dims: Sequence[NamedDim], prune: float | Mapping[str, float], keep: Iterable[str] | str) -> Array:
     """The ratio of each dim; of several globs that match a dim, the last one counts. `keep` wins over all."""
     ratios = np.zeros(len(dims))
     if isinstance(prune, Mapping):
@@ -87,9 +87,7 @@ def _kept(pattern: str, dims: Sequence[NamedDim]) -> list[int]:
     return matching(pattern, dims, f"keep={pattern!r}")
 
 
-def select(
-    sizes: Sequence[int], ratios: Array, score: Score, scope: Scope = "local", round_to: int = 1
-) -> list[Array]:
+def select(sizes: Sequence[int], ratios: Array, score: Score, scope: Scope = "local", round_to: int = 1) -> list[Array]:
     """The leaving units of each dim, sorted, when `int(ratio * size)` units of each leave; see `select_counts`."""
     counts = [int(ratio * size) for ratio, size in zip(ratios, sizes, strict=True)]
     return select_counts(sizes, counts, score, scope, round_to)

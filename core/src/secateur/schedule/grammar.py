@@ -103,11 +103,11 @@ class Schedule:
 def read_schedule(node: Node, manager: PluginManager) -> Schedule:
     """Read the schedule sections of a file; every mistake is a `ConfigError` with file, line and key."""
     node.expect("mapping")
-    for key, section in node.items():
+    for key, _ in node.items():
         if key in LATER:
-            raise node.error(LATER[key], node=section)
+            raise node.key(key).error(LATER[key])
         if key not in SECTIONS:
-            raise node.error(f"unknown section {key!r}", hint=suggestion(key, SECTIONS), node=section)
+            raise node.key(key).error(f"unknown section {key!r}", hint=suggestion(key, SECTIONS))
     instances = {
         "pruner": _instances(node, "pruners", lambda entry: _pruner(entry, manager)),
         "lr_scheduler": _instances(node, "lr_schedulers", _lr_scheduler),
@@ -178,12 +178,12 @@ def _policy(node: Node, instances: dict[str, dict[str, Any]]) -> Policy:
     kind: Any = kinds[0]
     binding = node.require(kind)
     binding.expect("mapping")
-    reference = binding.require("instance_name")
-    if args := binding.get("args"):
-        raise node.error("policy args are not supported yet", node=args)
-    for key, entry in binding.items():
+    for key, _ in binding.items():
+        if key == "args":
+            raise binding.key(key).error("policy args are not supported yet")
         if key != "instance_name":
-            raise node.error(f"unknown key {key!r}", hint=suggestion(key, ["instance_name"]), node=entry)
+            raise binding.key(key).error(f"unknown key {key!r}", hint=suggestion(key, ["instance_name"]))
+    reference = binding.require("instance_name")
     name = str(reference.value)
     if name not in instances[kind]:
         hint = suggestion(name, instances[kind])

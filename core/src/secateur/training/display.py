@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from secateur.training.run import Result, Summary
 
-HEADER = "epoch     lr    loss  train   test  masked  parameters     time"
+HEADER = "epoch     lr    loss  train   test  pruned  parameters     time"
 
 
 class Display:
@@ -90,7 +90,5 @@ def proof_panel(summary: Summary, model_name: str) -> RenderableType:
             f"masked versus thinned: largest difference {summary.difference.relative:.1e} relative, "
             f"{summary.difference.absolute:.1e} absolute"
         )
-    reload = (
-        f"{summary.checkpoint} loads into a fresh dense {model_name}: largest difference {summary.reloaded.relative:.1e}"
-    )
+    reload = f"{summary.checkpoint} loads into a fresh dense {model_name}: largest difference {summary.reloaded.relative:.1e}"
     return Panel(f"{proof}\n{reload}", title="proof", title_align="left")

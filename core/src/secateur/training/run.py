@@ -15,7 +15,7 @@ from secateur.checkpoint import load, save
 from secateur.config import Node
 from secateur.errors import SecateurError
 from secateur.graph.capture import trace
-from secateur.measure import LatencyPair, count_macs, latency_pair
+from secateur.measure import Comparison, count_macs, latency_pair
 from secateur.plugins import PluginManager
 from secateur.records import DataSplit
 from secateur.schedule.scheduler import Scheduler
@@ -38,7 +38,7 @@ class Summary:
 
     parameters: tuple[int, int]
     macs: tuple[int, int]
-    latency: LatencyPair
+    latency: Comparison
     latency_batch: int
     dense_accuracy: float | None
     """On the test set, at the end of the last epoch before pruning began; None if it began at once."""

@@ -1,0 +1,306 @@
+"""Schedules: what the grammar refuses, and what the scheduler does in a training loop."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from secateur.config import loads
+from secateur.errors import ConfigError
+from secateur.plugins import current
+from secateur.schedule.grammar import read_schedule
+from secateur.schedule.scheduler import Scheduler
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+GOOD = """\
+version: 1
+pruners:
+  filters: {class: agp, dims: "*", initial_sparsity: 0.1, final_sparsity: 0.5}
+extensions:
+  thinner: {class: thinner}
+lr_schedulers:
+  step: {class: StepLR, step_size: 1, gamma: 0.5}
+policies:
+  - pruner: {instance_name: filters}
+    starting_epoch: 1
+    ending_epoch: 4
+  - extension: {instance_name: thinner}
+    epochs: [4]
+  - lr_scheduler: {instance_name: step}
+    epochs: [0, 2]
+"""
+
+
+class Residual(nn.Module):
+    """A stem, a residual block and a classifier, with batch norm; float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem, self.bn0 = nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.conv1, self.bn1 = nn.Conv2d(8, 12, 3, padding=1), nn.BatchNorm2d(12)
+        self.conv2, self.bn2 = nn.Conv2d(12, 8, 3, padding=1), nn.BatchNorm2d(8)
+        self.fc = nn.Linear(8, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.bn0(self.stem(x)).relu()
+        x = (x + self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))).relu()
+        return self.fc(x.mean((2, 3)))
+
+
+EXAMPLE = (torch.zeros(2, 3, 8, 8, dtype=torch.float64),)
+
+
+def network() -> Residual:
+    torch.manual_seed(0)
+    return Residual().double()
+
+
+def data(count: int = 6) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    return [
+        (
+            torch.randn(4, 3, 8, 8, generator=generator, dtype=torch.float64),
+            torch.randint(5, (4,), generator=generator),
+        )
+        for _ in range(count)
+    ]
+
+
+def follow(text: str, model: nn.Module, optimizer: torch.optim.Optimizer) -> Scheduler:
+    return Scheduler.from_yaml(loads(text, "s.yaml"), model, optimizer, EXAMPLE)
+
+
+def step(model: nn.Module, optimizer: torch.optim.Optimizer, batch: tuple[torch.Tensor, torch.Tensor]) -> float:
+    loss = cross_entropy(model(batch[0]), batch[1])
+    optimizer.zero_grad()
+    loss.backward()
+    optimizer.step()
+    return float(loss.detach())
+
+
+def epoch(scheduler: Scheduler, number: int, batches: Any = None) -> list[float]:
+    losses = []
+    scheduler.on_epoch_begin(number)
+    for index, batch in enumerate(batches or data(2)):
+        scheduler.on_minibatch_begin(number, index, 2)
+        losses.append(step(scheduler.model, scheduler.optimizer, batch))
+        scheduler.on_minibatch_end(number, index, 2)
+    scheduler.on_epoch_end(number, metrics={"loss": losses[-1]})
+    return losses
+
+
+def mended(old: str, new: str) -> str:
+    assert old in GOOD
+    return GOOD.replace(old, new)
+
+
+BAD = {
+    "section": (mended("pruners:", "pruner:"), "s.yaml:2: unknown section 'pruner'; did you mean 'pruners'?"),
+    "quantizers": ("quantizers: {}", "s.yaml:1: Secateur does not quantize; remove the section"),
+    "regularizers": ("regularizers: {}", "s.yaml:1: regularizers are not supported yet"),
+    "class": (
+        mended("class: agp", "class: apg"),
+        "s.yaml:3: pruners.filters.class: no pruner named 'apg'; did you mean",
+    ),
+    "no class": (mended("class: agp, ", ""), "s.yaml:3: pruners.filters: "),
+    "key": (mended("initial_", "intial_"), "s.yaml:3: pruners.filters: unknown key 'intial_sparsity'"),
+    "missing": (mended("initial_sparsity: 0.1, ", ""), "s.yaml:3: pruners.filters: "),
+    "range": (mended("0.5}", "1.5}"), "s.yaml:3: pruners.filters.final_sparsity: must be in [0, 1), got 1.5"),
+    "all": (mended("0.5}", "1.0}"), "s.yaml:3: pruners.filters.final_sparsity: must be in [0, 1), got 1.0"),
+    "type": (mended("0.5}", "half}"), "s.yaml:3: pruners.filters.final_sparsity: expected a number, got 'half'"),
+    "falling": (mended("0.1", "0.6"), "s.yaml:3: pruners.filters"),
+    "criterion": (mended('"*"', '"*", criterion: l3'), "s.yaml:3: pruners.filters.criterion: no criterion named 'l3'"),
+    "scope": (mended('"*"', '"*", scope: wide'), "s.yaml:3: pruners.filters.scope: "),
+    "round_to": (mended('"*"', '"*", round_to: 0'), "s.yaml:3: pruners.filters.round_to: must be at least 1, got 0"),
+    "extension": (mended("class: thinner", "class: thiner"), "s.yaml:5: extensions.thinner.class: no extension named"),
+    "extension key": (
+        mended("class: thinner", "class: thinner, a: 1"),
+        "s.yaml:5: extensions.thinner: unknown key 'a'",
+    ),
+    "lr class": (mended("class: StepLR", "class: StepRL"), "s.yaml:7: lr_schedulers.step.class: no learning-rate"),
+    "lr key": (mended("step_size", "stepsize"), "s.yaml:7: lr_schedulers.step.class: StepLR: "),
+    "instance": (
+        mended("instance_name: filters", "instance_name: filter"),
+        "s.yaml:9: policies[0].pruner.instance_name: no pruner named 'filter' in section 'pruners'; did you mean",
+    ),
+    "instance key": (mended("{instance_name: filters}", "{instance: filters}"), "s.yaml:9: policies[0].pruner: "),
+    "window": (mended("    ending_epoch: 4\n", ""), "s.yaml:9: policies[0]: starting_epoch and ending_epoch belong"),
+    "both": (mended("    ending_epoch: 4\n", "    epochs: [1]\n"), "s.yaml:9: policies[0]: give either epochs, or"),
+    "empty window": (mended("ending_epoch: 4", "ending_epoch: 1"), "s.yaml:9: policies[0]: ending_epoch (exclusive)"),
+    "epochs": (mended("[0, 2]", "[2, 0]"), "s.yaml:14: policies[2]: epochs must be an ascending list"),
+    "negative": (mended("[4]", "[-4]"), "s.yaml:12: policies[1]: epochs must be an ascending list"),
+    "epoch type": (mended("[4]", "[four]"), "s.yaml:13: policies[1].epochs[0]: expected an integer, got 'four'"),
+    "frequency": (mended("ending_epoch: 4", "ending_epoch: 4\n    frequency: 0"), "s.yaml:12: policies[0].frequency: "),
+    "one step": (mended("ending_epoch: 4", "ending_epoch: 2"), "s.yaml:9: policies[0]: agp needs at least two epochs"),
+    "policy key": (
+        mended("    ending_epoch: 4\n", "    ending_epoch: 4\n    often: 1\n"),
+        "s.yaml:12: policies[0]: unknown key 'often'",
+    ),
+    "two kinds": (
+        mended("  - extension: {instance_name: thinner}", "  - extension: {instance_name: thinner}\n    pruner: {}"),
+        "s.yaml:12: policies[1]: a policy names exactly one of pruner, lr_scheduler, extension; found",
+    ),
+    "args": (
+        mended("{instance_name: filters}", "{instance_name: filters, args: {levels: 1}}"),
+        "s.yaml:9: policies[0].pruner: policy args are not supported yet",
+    ),
+    "policies": ("policies: 3", "s.yaml:1: policies: expected a list"),
+    "pruners": ("pruners: [1]", "s.yaml:1: pruners: expected a mapping"),
+    "document": ("- 1", "s.yaml:1: "),
+    "object": (mended("version: 1", "version: !!python/object:os.system {}"), "s.yaml:1: version: "),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_mistake_is_one_error_with_file_line_and_key(name: str) -> None:
+    text, message = BAD[name]
+    with pytest.raises(ConfigError) as caught:
+        read_schedule(loads(text, "s.yaml"), current())
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_pattern_that_matches_nothing_is_refused_before_training() -> None:
+    model = network()
+    with pytest.raises(ConfigError, match=r"s\.yaml:9: policies\[0\].*'layer9' matches no prunable dim"):
+        follow(mended('"*"', "layer9"), model, torch.optim.SGD(model.parameters()))
+
+
+def test_an_lr_scheduler_that_refuses_its_arguments_names_its_place() -> None:
+    model = network()
+    text = mended("class: StepLR, step_size: 1, gamma: 0.5", "class: OneCycleLR, max_lr: 0.1")
+    with pytest.raises(ConfigError, match=r"s\.yaml:14: policies\[2\]: OneCycleLR refuses its arguments"):
+        follow(text, model, torch.optim.SGD(model.parameters()))
+
+
+def test_masks_hold_in_every_epoch_against_momentum_and_weight_decay() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    scheduler = follow(mended("epochs: [4]", "epochs: [9]"), model, optimizer)
+    for number in range(7):  # no policy is due after epoch 3
+        epoch(scheduler, number)
+    plan = scheduler.plan()
+    assert plan.cuts
+    for name, axes in plan.cuts.items():
+        tensor = dict(model.named_parameters()).get(name)
+        for axis, indices in axes.items():
+            if tensor is not None:
+                assert not tensor.index_select(axis, torch.from_numpy(indices)).any()
+
+
+def test_counts_follow_agp_and_residual_branches_share_one_decision() -> None:
+    model = network()
+    scheduler = follow(GOOD, model, torch.optim.SGD(model.parameters(), lr=0.01))
+    expected = {0: 0, 1: 0, 2: 3, 3: 4}  # int(share * 8) of the stem with shares 0, .1, .45, .5
+    for number, count in expected.items():
+        scheduler.on_epoch_begin(number)
+        leaving = scheduler.plan().dim("stem").leaving
+        assert len(leaving) == count
+        for weight in (model.stem.weight, model.conv2.weight):
+            zero = [k for k in range(8) if not weight[k].any()]
+            assert zero == list(leaving)
+
+
+def test_thinning_waits_for_the_first_mini_batch() -> None:
+    model = network()
+    scheduler = follow(mended("epochs: [4]", "epochs: [3]"), model, torch.optim.SGD(model.parameters(), lr=0.01))
+    for number in range(3):
+        epoch(scheduler, number)
+    scheduler.on_epoch_begin(3)  # the last masks of agp are made now
+    assert model.stem.out_channels == 8
+    scheduler.on_minibatch_begin(3, 0, 2)
+    assert (model.stem.out_channels, model.conv1.out_channels) == (4, 6)
+    scheduler.on_minibatch_begin(3, 1, 2)
+    assert len(scheduler.reports) == 1
+    assert scheduler.masked_share == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("alias", ["FilterRemover", "ChannelRemover", "StructureRemover"])
+def test_old_names_of_the_thinner_are_accepted(alias: str) -> None:
+    text = mended("{class: thinner}", f"{{class: {alias}, thinning_func_str: remove_filters, arch: a, dataset: b}}")
+    assert len(read_schedule(loads(text, "s.yaml"), current()).policies) == 3
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=1e-3, nesterov=True),
+        lambda p: torch.optim.Adam(p, lr=1e-2, amsgrad=True),
+        lambda p: torch.optim.AdamW(p, lr=1e-2),
+    ],
+    ids=["sgd", "adam", "adamw"],
+)
+def test_training_on_thin_gives_the_losses_of_training_on_masked(make: Any) -> None:
+    """The thin network and its cut optimizer state follow the trajectory of the masked network."""
+    model = network()
+    optimizer = make(model.parameters())
+    scheduler = follow(mended("epochs: [4]", "epochs: [4]"), model, optimizer)
+    for number in range(4):
+        epoch(scheduler, number)
+    twin, twin_optimizer = copy.deepcopy((model, optimizer))
+    pairs = {id(p): q for p, q in zip(model.parameters(), twin.parameters(), strict=True)}
+    assert all(any(q is held for g in twin_optimizer.param_groups for held in g["params"]) for q in pairs.values())
+    masked = follow(mended("epochs: [4]", "epochs: [99]"), twin, twin_optimizer)
+    masked.on_epoch_begin(3)
+    thin_losses = epoch(scheduler, 4, data(6))
+    masked_losses = epoch(masked, 5, data(6))
+    assert model.stem.out_channels == 4
+    assert twin.stem.out_channels == 8
+    assert thin_losses == pytest.approx(masked_losses, rel=1e-9)
+
+
+def test_the_last_loss_may_be_alive_when_a_network_is_thinned() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    scheduler = follow(GOOD, model, optimizer)
+    for number in range(4):
+        epoch(scheduler, number)
+    held = model(data(1)[0][0]).sum()  # a graph over the old shapes stays alive
+    epoch(scheduler, 4)
+    assert model.fc.weight.shape == (5, 4)
+    assert held.isfinite()
+
+
+def test_agp_goes_on_after_thinning_in_shares_of_the_original_size() -> None:
+    text = mended("ending_epoch: 4", "ending_epoch: 8").replace("epochs: [4]", "epochs: [3, 8]")
+    model = network()
+    scheduler = follow(text, model, torch.optim.SGD(model.parameters(), lr=0.01))
+    widths = []
+    for number in range(9):
+        epoch(scheduler, number)
+        widths.append((model.stem.out_channels, model.conv1.out_channels))
+    assert widths[2] == (8, 12)
+    assert widths[3] == widths[7]
+    assert widths[8] == (4, 6)
+    assert len(scheduler.reports) == 2
+    assert scheduler.masked_share == pytest.approx(0.5)
+
+
+def test_learning_rates_step_in_their_epochs_only() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.8)
+    scheduler = follow(GOOD, model, optimizer)
+    rates = []
+    for number in range(4):
+        epoch(scheduler, number)
+        rates.append(optimizer.param_groups[0]["lr"])
+    assert rates == [0.4, 0.4, 0.2, 0.2]
+
+
+def test_a_scheduler_that_follows_a_metric_says_so() -> None:
+    model = network()
+    text = mended("class: StepLR, step_size: 1, gamma: 0.5", "class: ReduceLROnPlateau, patience: 0")
+    scheduler = follow(text, model, torch.optim.SGD(model.parameters()))
+    scheduler.on_epoch_begin(0)
+    with pytest.raises(ConfigError, match=r"s\.yaml:14: policies\[2\]: it follows a metric"):
+        scheduler.on_epoch_end(0)
+
+
+def test_missing_files_are_named(tmp_path: Path) -> None:
+    model = network()
+    with pytest.raises(ConfigError, match=r"nothing\.yaml"):
+        Scheduler.from_yaml(tmp_path / "nothing.yaml", model, torch.optim.SGD(model.parameters()), EXAMPLE)
