@@ -38,6 +38,16 @@ class Coupling:
         """What stays, and why."""
         return refusals_of(self.labelling, self.solution, self.axes)
 
+    @cached_property
+    def staying(self) -> Mapping[str, str]:
+        """{parameter or module that nothing can leave along its first axis: why}."""
+        found: dict[str, str] = {}
+        for refusal in self.refusals:
+            if refusal.axis == 0 and refusal.indices == refusal.size:
+                found[refusal.parameter] = refusal.reasons[0]
+                found.setdefault(refusal.parameter.rpartition(".")[0], refusal.reasons[0])
+        return found
+
     def leaving(self, classes: Atoms) -> Leaving:
         """What leaves when the units of these base classes do."""
         return Leaving(self, classes)

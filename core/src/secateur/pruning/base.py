@@ -44,6 +44,10 @@ class Network(Protocol):
     def original(self) -> Mapping[str, int]:
         """The size each dim had before anything was thinned."""
 
+    @property
+    def staying(self) -> Mapping[str, str]:
+        """What cannot be pruned, and why."""
+
     def scores(self, dim: int, criterion: str) -> Array:
         """The scores of one dim's units by a criterion, shape (units,)."""
 
@@ -91,8 +95,11 @@ class UnitPruner(Pruner):
     def targets(self, network: Network) -> list[int]:
         """The positions of the dims this pruner prunes, in order."""
         patterns = [self.dims] if isinstance(self.dims, str) else self.dims
-        found = {i for pattern in patterns for i in matching(pattern, network.dims, f"dims {pattern!r}")}
+        found = {i for pattern in patterns for i in self._matching(pattern, network)}
         return sorted(found)
+
+    def _matching(self, pattern: str, network: Network) -> list[int]:
+        return matching(pattern, network.dims, f"dims {pattern!r}", network.staying)
 
     def decide(self, network: Network, moment: Moment) -> Decision:
         """Rank and mask the lowest units of the targets."""

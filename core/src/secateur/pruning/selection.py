@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -41,12 +42,19 @@ def names_of(dim: NamedDim) -> list[str]:
     return list(dict.fromkeys(filter(None, [dim.name, *written, *modules])))
 
 
-def matching(pattern: str, dims: Sequence[NamedDim], where: str) -> list[int]:
-    """The positions of the dims a glob matches; none at all is a `PlanError` with a suggestion."""
+Staying = Mapping[str, str]
+"""{parameter or module that cannot be pruned: why}."""
+
+
+def matching(pattern: str, dims: Sequence[NamedDim], where: str, staying: Staying = MappingProxyType({})) -> list[int]:
+    """The positions of the dims a glob matches; none at all is a `PlanError` with the reason, or a suggestion."""
     named = [names_of(dim) for dim in dims]
     exact = [i for i, dim in enumerate(dims) if dim.name == pattern]
     found = exact or [i for i, names in enumerate(named) if any(fnmatchcase(name, pattern) for name in names)]
     if not found:
+        for name, reason in staying.items():
+            if fnmatchcase(name, pattern):
+                raise PlanError(f"{name!r} cannot be pruned: {reason}", where=where)
         known = [dim.name for dim in dims]
         raise PlanError(
             f"{pattern!r} matches no prunable dim or parameter", where=where, hint=suggestion(pattern, known)
@@ -67,7 +75,12 @@ def check_ratio(ratio: Any, where: str) -> float:
     return float(ratio)
 
 
-def ratios_of(dims: Sequence[NamedDim], prune: float | Mapping[str, float], keep: Iterable[str] | str) -> Array:
+def ratios_of(
+    dims: Sequence[NamedDim],
+    prune: float | Mapping[str, float],
+    keep: Iterable[str] | str,
+    staying: Staying = MappingProxyType({}),
+) -> Array:
     """The ratio of each dim; of several globs that match a dim, the last one counts. `keep` wins over all."""
     ratios = np.zeros(len(dims))
     if isinstance(prune, Mapping):
@@ -75,16 +88,15 @@ def ratios_of(dims: Sequence[NamedDim], prune: float | Mapping[str, float], keep
             where = f"prune[{pattern!r}]"
             value = check_ratio(ratio, where)
             if not (pattern == "*" and not dims):
-                ratios[matching(str(pattern), dims, where)] = value
+                ratios[matching(str(pattern), dims, where, staying)] = value
     else:
         ratios[:] = check_ratio(prune, "prune")
     for pattern in [keep] if isinstance(keep, str) else keep:
-        ratios[_kept(pattern, dims)] = 0
+        if not any(fnmatchcase(name, str(pattern)) for name in staying):  # what stays anyway may be named too
+            ratios[matching(str(pattern), dims, f"keep={pattern!r}")] = 0
+        elif found := [i for i, dim in enumerate(dims) if any(fnmatchcase(n, str(pattern)) for n in names_of(dim))]:
+            ratios[found] = 0
     return ratios
-
-
-def _kept(pattern: str, dims: Sequence[NamedDim]) -> list[int]:
-    return matching(pattern, dims, f"keep={pattern!r}")
 
 
 def select(sizes: Sequence[int], ratios: Array, score: Score, scope: Scope = "local", round_to: int = 1) -> list[Array]:

@@ -98,6 +98,11 @@ class Scheduler:
         """The dims of the network as it is now."""
         return self._coupling.dims
 
+    @property
+    def staying(self) -> Mapping[str, str]:
+        """What cannot be pruned, and why."""
+        return self._coupling.staying
+
     def scores(self, dim: int, criterion: str) -> Array:
         """The scores of one dim's units by a criterion, shape (units,)."""
         if criterion not in self._scorers:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from secateur.thinning.conditions import check_fits
-from secateur.thinning.plan import Plan
+from secateur.thinning.plan import Indices, Plan
 from secateur.thinning.state import named_tensors
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 
 def masked(model: nn.Module, plan: Plan) -> nn.Module:
@@ -26,11 +28,32 @@ def masked(model: nn.Module, plan: Plan) -> nn.Module:
 
 def zero_slices(model: nn.Module, plan: Plan) -> None:
     """Set all that leaves to zero, in place."""
-    import torch
-
     tensors = named_tensors(model)
-    with torch.no_grad():
+    for name, axes in plan.cuts.items():
+        for axis, indices in axes.items():
+            data = tensors[name].data
+            data.index_fill_(axis, _index(indices, data), 0)
+
+
+@contextmanager
+def zeroed(model: nn.Module, plan: Plan) -> Iterator[None]:
+    """Let the model be the masked network while the body runs; only the slices that leave are kept meanwhile."""
+    tensors = named_tensors(model)
+    saved: list[tuple[Tensor, int, Tensor, Tensor]] = []
+    try:
         for name, axes in plan.cuts.items():
             for axis, indices in axes.items():
-                tensor = tensors[name].data
-                tensor.index_fill_(axis, torch.from_numpy(indices).to(tensor.device), 0)
+                data = tensors[name].data
+                index = _index(indices, data)
+                saved.append((data, axis, index, data.index_select(axis, index)))
+                data.index_fill_(axis, index, 0)
+        yield
+    finally:
+        for data, axis, index, slices in reversed(saved):
+            data.index_copy_(axis, index, slices)
+
+
+def _index(indices: Indices, data: Tensor) -> Tensor:
+    import torch
+
+    return torch.from_numpy(indices).to(data.device)

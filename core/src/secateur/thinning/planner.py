@@ -48,7 +48,7 @@ def plan(
     manager.criteria[criterion]  # an unknown name is refused before anything runs
     inputs = normalise_inputs(example_inputs)
     coupling = couple(model, inputs, builder)
-    ratios = ratios_of(coupling.dims, prune, keep)
+    ratios = ratios_of(coupling.dims, prune, keep, coupling.staying)
     return select_plan(model, coupling, ratios, criterion, scope=scope, round_to=round_to, example_inputs=inputs)
 
 
@@ -101,7 +101,9 @@ def make_plan(
     try:
         changes = gone.attributes()
     except ValueError as error:
-        raise PlanError(str(error), where="plan", hint="prune the dims it involves one at a time, or keep them") from error
+        raise PlanError(
+            str(error), where="plan", hint="prune the dims it involves one at a time, or keep them"
+        ) from error
     attributes: dict[tuple[str, str], tuple[Any, Any]] = {}
     for attribute, (old, new) in changes.items():
         key = (attribute.module, attribute.name)

@@ -6,7 +6,7 @@ The steps travel with the model (also through copies), as plain data under one p
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,8 +99,17 @@ def recipe_of(model: nn.Module) -> Recipe:
     return found
 
 
-def record(model: nn.Module, plan: Plan) -> None:
-    """Note a plan that was just applied."""
+def record(model: nn.Module, plan: Plan) -> Callable[[], None]:
+    """Note a plan that was just applied; returns how to undo the note."""
+    before = model.__dict__.get(KEY)
     shapes = {name: plan.shapes[name] for name in plan.cuts}
     step = Step(plan.cuts, plan.attributes, shapes)
     model.__dict__[KEY] = Recipe((*recipe_of(model).steps, step))
+
+    def undo() -> None:
+        if before is None:
+            model.__dict__.pop(KEY, None)
+        else:
+            model.__dict__[KEY] = before
+
+    return undo

@@ -16,7 +16,7 @@ import numpy as np
 from secateur.errors import SecateurError, ThinError, VerificationError
 from secateur.plugins import current
 from secateur.thinning.conditions import check_fits
-from secateur.thinning.masking import masked
+from secateur.thinning.masking import zeroed
 from secateur.thinning.optimizer import optimizer_cuts
 from secateur.thinning.plan import Indices, Plan
 from secateur.thinning.recipe import record
@@ -40,8 +40,7 @@ def thin(
     """Make a model physically smaller, in place, as planned; nothing is changed if anything fails.
 
     `optimizer`: its state is cut with the parameters, which stay the same objects. `verify`: run the masked and the thin
-    network on the example inputs (those of the plan, unless given here) and compare; this needs a temporary copy of
-    the model.
+    network on the example inputs (those of the plan, unless given here) and compare.
 
     Raises `ThinError` if the plan does not fit, `VerificationError` if the outputs differ.
     """
@@ -55,20 +54,20 @@ def thin(
             hint="give example_inputs=, or verify=False",
         )
     before = sum(parameter.numel() for parameter in model.parameters())
-    reference = outputs(masked(model, plan), inputs) if verify else []
     journal = _Journal()
     try:
+        reference = _reference(model, plan, inputs) if verify else []
         _commit(model, plan, optimizer, journal)
         difference = _verified(model, inputs, reference) if verify else None
-        record(model, plan)
+        journal.did(record(model, plan))
+        after = sum(parameter.numel() for parameter in model.parameters())
+        report = Report(plan, before, after, time.perf_counter() - start, difference)
+        current().model_thinned(report)
     except BaseException as error:
         journal.undo()
         if isinstance(error, SecateurError) or not isinstance(error, Exception):
             raise
         raise ThinError(f"{type(error).__name__}: {error}", where="thin", hint="the model is as it was") from error
-    after = sum(parameter.numel() for parameter in model.parameters())
-    report = Report(plan, before, after, time.perf_counter() - start, difference)
-    current().model_thinned(report)
     return report
 
 
@@ -146,6 +145,19 @@ def _replace(tensor: Tensor, data: Tensor, grad: Tensor | None) -> None:
     tensor.data = data
     if grad is not None:
         tensor.grad = grad
+
+
+def _reference(model: nn.Module, plan: Plan, inputs: Any) -> list[Tensor]:
+    """The outputs of the masked network."""
+    with zeroed(model, plan):
+        try:
+            return outputs(model, inputs)
+        except Exception as error:
+            raise ThinError(
+                f"the model does not run on the example inputs: {type(error).__name__}: {error}",
+                where="thin",
+                hint="give example_inputs= that fit, or verify=False; the model is as it was",
+            ) from error
 
 
 def _verified(model: nn.Module, inputs: Any, reference: list[Tensor]) -> Difference:
