@@ -16,7 +16,9 @@ def inspect(path: str | os.PathLike[str]) -> dict[str, Any]:
 
     Keys: `file`, `bytes`, `version` (of Secateur), `tensors` {name: {shape, dtype}}, `elements` (of all these), `tied`
     {further name: first name}, `steps` (one per thinning: {cuts: {name: {before, after}}, attributes: {path: [old,
-    new]}}), `optimizer` ({class, parameters} or None), `extra`. Raises `CheckpointError` for a file that `load` would not read.
+    new]}}), `optimizer` ({class, parameters} or None), `extra`.
+
+    Raises `CheckpointError` for a file that `load` would not read.
     """
     header = read_header(path)
     contents = Contents.of(header, str(path))

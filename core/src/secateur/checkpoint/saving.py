@@ -23,8 +23,8 @@ def save(
     """Save a model, thin or dense, as a safetensors file with its recipe; `secateur.load` reads it.
 
     `optimizer`: its state and hyper-parameters are saved too, by parameter name. `extra`: anything made of dicts,
-    lists, strings and numbers, for `secateur.checkpoint.inspect(path)["extra"]` to return. The file appears whole or not at
-    all; an old one is replaced.
+    lists, strings and numbers, for `secateur.checkpoint.inspect(path)["extra"]` to return. The file appears whole
+    or not at all; an old one is replaced.
 
     Raises `CheckpointError` if the path cannot be written, or if such a file cannot hold something of the model or the
     optimizer.
