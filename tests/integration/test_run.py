@@ -1,0 +1,183 @@
+"""`secateur run`: a tiny model and data set from a plugin file, trained, pruned, thinned, saved and reloaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import secateur
+import torch
+from secateur.cli.main import main
+from secateur.records import DataSplit
+from secateur.training.batches import augmented, batches, number_of_batches
+from secateur.training.trainer import evaluate
+
+PLUGIN = '''\
+"""A tiny network and a data set of four coloured squares."""
+
+import torch
+from torch import nn
+
+from secateur import hookimpl
+from secateur.records import DataSplit, DatasetEntry, ModelEntry
+
+
+def build(width=8, num_classes=4):
+    return nn.Sequential(
+        nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, num_classes),
+    )
+
+
+def load(split, count=64):
+    generator = torch.Generator().manual_seed(0 if split == "train" else 1)
+    targets = torch.randint(4, (count,), generator=generator)
+    colours = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
+    noise = 0.1 * torch.randn(count, 3, 8, 8, generator=generator)
+    return DataSplit(inputs=colours[targets][:, :, None, None] + noise, targets=targets)
+
+
+@hookimpl
+def secateur_models():
+    return [ModelEntry(name="tiny", build=build, input_shape=(3, 8, 8))]
+
+
+@hookimpl
+def secateur_datasets():
+    return [DatasetEntry(name="squares", load=load, input_shape=(3, 8, 8), classes=4, offline=True)]
+'''
+
+SCHEDULE = """\
+version: 1
+run:
+  model: {name: tiny}
+  data: {name: squares, batch_size: 16, augment: [crop, flip]}
+  optimizer: {class: Adam, lr: 0.02}
+  epochs: 5
+pruners:
+  half: {class: magnitude, sparsity: 0.5}
+extensions:
+  thinner: {class: thinner}
+policies:
+  - pruner: {instance_name: half}
+    epochs: [2]
+  - extension: {instance_name: thinner}
+    epochs: [3]
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.py").write_text(PLUGIN)
+    Path("s.yaml").write_text(SCHEDULE)
+    return tmp_path
+
+
+def run(*arguments: str) -> int:
+    return main(["--plugin-file", "tiny.py", "run", *arguments])
+
+
+def test_a_run_trains_thins_saves_and_proves(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("s.yaml", "--output", "out") == 0
+    shown = capsys.readouterr().out
+    assert "thinned 268 -> 136 parameters" in shown.replace("\n", " ").replace(",", "")
+    for words in ("parameters", "MACs per example", "latency of 64 examples", "test accuracy", "masked versus thinned"):
+        assert words in shown
+    summary = json.loads((files / "out" / "summary.json").read_text())
+    assert summary["masked_versus_thinned"]["relative"] <= 1e-5
+    assert summary["reloaded"]["absolute"] == 0
+    assert summary["final_accuracy"] > 0.9
+    assert len(summary["epochs"]) == 5
+
+    namespace: dict = {}
+    exec(PLUGIN, namespace)
+    fresh = secateur.load(files / "out" / "thin.safetensors", namespace["build"]())
+    assert fresh[0].out_channels == fresh[1].num_features == fresh[5].in_features == 4
+
+
+def test_a_run_is_reproducible(files: Path) -> None:
+    assert run("s.yaml", "--output", "a") == run("s.yaml", "--output", "b") == 0
+    first, second = (json.loads(Path(d, "summary.json").read_text()) for d in "ab")
+    losses = [[epoch["train_loss"] for epoch in summary["epochs"]] for summary in (first, second)]
+    assert losses[0] == losses[1]
+
+
+BAD = {
+    "no run": (SCHEDULE.split("run:")[0], "s.yaml:1: there is no section 'run'"),
+    "model": (
+        SCHEDULE.replace("tiny", "tini"),
+        "s.yaml:3: run.model.name: no model named 'tini'; did you mean 'tiny'?",
+    ),
+    "data": (SCHEDULE.replace("squares", "circles"), "s.yaml:4: run.data.name: no data set named 'circles'"),
+    "model args": (
+        SCHEDULE.replace("{name: tiny}", "{name: tiny, args: {height: 3}}"),
+        "s.yaml:3: run.model: the model 'tiny' refuses its arguments:",
+    ),
+    "data args": (
+        SCHEDULE.replace("batch_size: 16", "args: {colour: 3}"),
+        "s.yaml:4: run.data: the data set 'squares' refuses its arguments:",
+    ),
+    "optimizer": (
+        SCHEDULE.replace("Adam", "Adan"),
+        "s.yaml:5: run.optimizer.class: no optimizer named 'Adan'; did you",
+    ),
+    "optimizer args": (SCHEDULE.replace("lr: 0.02", "lr: -1"), "s.yaml:5: run.optimizer: Adam refuses its arguments:"),
+    "epochs": (SCHEDULE.replace("epochs: 5", "epochs: 0"), "s.yaml:6: run.epochs: must be at least 1, got 0"),
+    "augment": (SCHEDULE.replace("[crop, flip]", "[turn]"), "s.yaml:4: run.data.augment[0]: "),
+    "batch size": (SCHEDULE.replace("16", "0"), "s.yaml:4: run.data.batch_size: must be at least 1, got 0"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_mistake_is_one_line(name: str, files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text, message = BAD[name]
+    Path("s.yaml").write_text(text)
+    assert run("s.yaml", "--output", "out") == 2
+    error = capsys.readouterr().err
+    assert f"error: {message}" in error
+    assert error.count("\n") == 1
+    assert not Path("out", "thin.safetensors").exists()
+
+
+def test_an_output_folder_that_is_a_file_is_refused(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("out").write_text("")
+    assert run("s.yaml", "--output", "out") == 2
+    assert "error: out: cannot make the output folder" in capsys.readouterr().err
+
+
+def test_a_missing_schedule_is_named(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("nothing.yaml") == 2
+    assert "error: nothing.yaml" in capsys.readouterr().err
+
+
+def test_evaluate_leaves_the_model_as_it_was() -> None:
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2)).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    data = DataSplit(inputs=torch.randn(6, 4, 1), targets=torch.tensor([0, 1, 0, 1, 0, 1]))
+    found = evaluate(model, data, batch_size=4)
+    with torch.no_grad():
+        outputs = model.eval()(data.inputs)
+    assert found.accuracy == (outputs.argmax(1) == data.targets).float().mean()
+    assert found.loss == pytest.approx(float(torch.nn.functional.cross_entropy(outputs, data.targets)))
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_batches_are_shuffled_reproducibly_and_never_single() -> None:
+    data = DataSplit(inputs=torch.arange(9.0)[:, None], targets=torch.arange(9))
+    shuffled = [list(batches(data, 4, torch.Generator().manual_seed(seed))) for seed in (0, 0, 1)]
+    orders = [torch.cat([targets for _, targets in pass_]).tolist() for pass_ in shuffled]
+    assert orders[0] == orders[1] != orders[2]
+    assert len(shuffled[0]) == number_of_batches(9, 4) == 2
+    assert [len(targets) for _, targets in batches(data, 4)] == [4, 4, 1]
+
+
+def test_flips_mirror_and_crops_shift() -> None:
+    images = torch.arange(2 * 3 * 8 * 8.0).reshape(2, 3, 8, 8) + 1
+    generator = torch.Generator().manual_seed(0)
+    for image, original in zip(augmented(images.repeat(8, 1, 1, 1), generator, ["flip"]), images.repeat(8, 1, 1, 1)):
+        assert torch.equal(image, original) or torch.equal(image, original.flip(2))
+    moved = augmented(images, generator, ["crop"])
+    assert moved.shape == images.shape
+    assert set(moved.unique().tolist()) <= {0.0, *images.unique().tolist()}
