@@ -85,7 +85,7 @@ def test_python_dash_m_runs_the_program() -> None:
         check=False,
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("error: no command named 'plugns'; did you mean 'plugins'? (known: plugins")
+    assert done.stderr.startswith("error: no command named 'plugns'; did you mean 'plugins'? (known: ")
 
 
 def test_a_reader_that_leaves_early_causes_no_traceback(dists: Any) -> None:

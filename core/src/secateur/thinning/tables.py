@@ -8,38 +8,61 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from secateur.thinning.plan import Plan
+    from secateur.thinning.plan import Dim, Plan
+
+MOST = 4
+"""Names shown in one cell; the rest is counted."""
 
 
 def plan_table(plan: Plan) -> Table:
-    """One row per dim: kept of all units, and what a unit consists of."""
-    from rich.table import Table
+    """One row per dim: how many of its units stay, and which other modules write the same units.
 
-    table = Table(title="plan", title_justify="left")
+    Long names fold into further lines; nothing is cut off.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("dim", overflow="fold")
-    table.add_column("kept", justify="right")
-    table.add_column("of", justify="right")
-    table.add_column("a unit is", overflow="fold")
-    for dim in plan.dims:
-        writers = [(name, axis, i.shape[1]) for (name, axis), i in dim.slices.items() if (name, axis) not in dim.readers]
-        first = writers[0] if writers else next((n, a, i.shape[1]) for (n, a), i in dim.slices.items())
-        more = len(dim.slices) - 1
-        text = f"{first[2]} of {first[0]} axis {first[1]}" + (f" and {more} more" if more else "")
-        style = "bold" if len(dim.kept) < dim.size else None
-        table.add_row(dim.name, str(len(dim.kept)), str(dim.size), text, style=style)
+    for header in ("kept", "of", "leaves"):
+        table.add_column(header, justify="right", no_wrap=True)
+    notes = ["; ".join(filter(None, (_partners(plan, dim), "" if dim.exact else "renormalises"))) for dim in plan.dims]
+    if any(notes):
+        table.add_column("together with", overflow="fold")
+    for dim, note in zip(plan.dims, notes, strict=True):
+        share = 1 - len(dim.kept) / dim.size
+        table.add_row(
+            Text(dim.name),
+            str(len(dim.kept)),
+            str(dim.size),
+            f"{share:.0%}" if share else "-",
+            *([Text(note)] if any(notes) else []),
+            style="" if share else "dim",
+        )
     return table
 
 
-def refusal_lines(plan: Plan) -> list[str]:
-    """What stays and why, one line for each group of axes with the same reasons."""
+def _partners(plan: Plan, dim: Dim) -> str:
+    """The other modules whose weights (or, without any, vectors) are written along the dim's units."""
+    written = [name for (name, axis) in dim.slices if (name, axis) not in dim.readers]
+    weights = [name for name in written if len(plan.shapes[name]) > 1]
+    modules = dict.fromkeys(name.rpartition(".")[0] or name for name in weights or written)
+    names = [module for module in modules if module != dim.name]
+    more = f", {len(names) - MOST} more" if len(names) > MOST else ""
+    return ", ".join(names[:MOST]) + more
+
+
+def refusal_groups(plan: Plan) -> list[tuple[str, str]]:
+    """What stays and why: (places, reason) for each group of axes with the same reasons."""
     grouped: dict[tuple[str, ...], list[str]] = {}
     for refusal in plan.refusals:
         grouped.setdefault(refusal.reasons, []).append(f"{refusal.parameter} axis {refusal.axis}")
-    lines = []
+    found = []
     for reasons, places in grouped.items():
-        shown = ", ".join(places[:3]) + (f" and {len(places) - 3} more" if len(places) > 3 else "")
-        lines.append(f"{shown}: {reasons[0]}" + (f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else ""))
-    return lines
+        shown = ", ".join(places[:MOST]) + (f" and {len(places) - MOST} more" if len(places) > MOST else "")
+        found.append((shown, reasons[0] + (f" (and {len(reasons) - 1} more)" if len(reasons) > 1 else "")))
+    return found
 
 
 def plan_text(plan: Plan) -> str:
@@ -51,6 +74,6 @@ def plan_text(plan: Plan) -> str:
     console.print(plan_table(plan))
     if plan.refusals:
         console.print("stays:")
-        for line in refusal_lines(plan):
-            console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-    return buffer.getvalue().rstrip()
+        for places, reason in refusal_groups(plan):
+            console.print(f"  {places}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    return "\n".join(line.rstrip() for line in buffer.getvalue().strip("\n").splitlines())

@@ -1,0 +1,94 @@
+"""How plans, and networks before and after, are shown on the console."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from rich.console import Console
+    from rich.table import Table
+    from torch import nn
+
+    from secateur.cli.models import NamedModel
+    from secateur.measure import Comparison
+    from secateur.thinning.plan import Plan
+
+MOST_GROUPS = 8
+
+
+@frozen
+class Size:
+    """What a network holds and computes: parameters, multiply-accumulates of one example, bytes of its tensors."""
+
+    parameters: int
+    macs: int
+    bytes: int
+
+
+def size_of(model: nn.Module, inputs: Any, builder: str) -> Size:
+    """Measure a network; it is run once to record its graph."""
+    from secateur.measure import count_bytes, count_parameters, macs
+
+    return Size(count_parameters(model), macs(model, inputs, builder), count_bytes(model))
+
+
+def units_and_dims(plan: Plan) -> str:
+    """`224 of 448 units in 12 dims`."""
+    leaving, units = sum(len(dim.leaving) for dim in plan.dims), sum(dim.size for dim in plan.dims)
+    return f"{leaving:,} of {units:,} units in {len(plan.dims)} dim{'' if len(plan.dims) == 1 else 's'}"
+
+
+def show_plan(out: Console, built: NamedModel, plan: Plan) -> None:
+    """Print the table of the dims."""
+    from secateur.thinning.tables import plan_table
+
+    out.print(f"{built.name}: {units_and_dims(plan)} leave", markup=False)
+    if plan.dims:
+        out.print(plan_table(plan))
+
+
+def show_refusals(out: Console, plan: Plan) -> None:
+    """Print what stays, and why."""
+    from rich.padding import Padding
+    from rich.text import Text
+
+    from secateur.thinning.tables import refusal_groups
+
+    groups = refusal_groups(plan)
+    if not groups:
+        return
+    out.print("what stays, and why", style="bold")
+    for places, reason in groups[:MOST_GROUPS]:
+        out.print(Padding(Text(places), (0, 0, 0, 2), expand=False))
+        out.print(Padding(Text(reason, "dim"), (0, 0, 0, 4), expand=False))
+    if len(groups) > MOST_GROUPS:
+        more = len(groups) - MOST_GROUPS
+        out.print(f"  … and {more} more groups; --explain NAME asks for one, --json FILE writes all", markup=False)
+
+
+def size_table(before: Size, after: Size, latency: Comparison | None = None, batch: int = 1) -> Table:
+    """Before, after, and what is left."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("")
+    for header in ("before", "after", "left"):
+        table.add_column(header, justify="right", no_wrap=True)
+
+    def row(name: str, old: float, new: float, form: str) -> None:
+        table.add_row(name, format(old, form), format(new, form), f"{new / old:.1%}" if old else "-")
+
+    row("parameters", before.parameters, after.parameters, ",d")
+    row("MACs per example", before.macs, after.macs, ",d")
+    row("weights and buffers, KB", before.bytes / 1000, after.bytes / 1000, ",.1f")
+    if latency is not None:
+        a, b = latency.a, latency.b
+        examples = "1 example" if batch == 1 else f"{batch} examples"
+        left = f"{1 / latency.ratio:.1%}" if latency.ratio else "-"
+        table.add_row(f"latency of {examples}, ms", f"{1e3 * a.median:.2f}", f"{1e3 * b.median:.2f}", left)
+    return table

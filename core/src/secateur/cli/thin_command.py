@@ -1,0 +1,141 @@
+"""`secateur thin`: make a network physically smaller, prove that it computes the same, and save it."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from secateur.cli import console
+from secateur.cli.plan_options import add_plan_options, given, make_plan, prepare
+from secateur.cli.plan_view import size_of, size_table, units_and_dims
+from secateur.errors import CheckpointError, PlanError, SecateurError, ThinError
+from secateur.records import Command
+
+if TYPE_CHECKING:
+    import argparse
+
+    from rich.console import Console
+    from torch import nn
+
+    from secateur.cli.models import NamedModel
+    from secateur.thinning.plan import Plan
+    from secateur.thinning.report import Report
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of the command."""
+    add_plan_options(parser)
+    add = parser.add_argument
+    add("-o", "--output", required=True, metavar="FILE", help="the checkpoint to write, such as thin.safetensors")
+    add("--plan", metavar="FILE", help="thin by this plan of secateur plan --json")
+    add("--no-verify", action="store_true", help="do not compare the thinned network with the masked one")
+    add("--latency", action="store_true", help="time the network before and after")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Thin, verify, save, and print before and after."""
+    from secateur.checkpoint import save
+    from secateur.checkpoint.files import check_writable
+    from secateur.measure import latency_pair
+    from secateur.thinning.transaction import thin
+
+    check_writable(arguments.output, CheckpointError)
+    if arguments.plan and (said := given(arguments)):
+        what = f"--plan says what leaves, {said[0]} does too"
+        raise SecateurError(what, where="secateur thin", hint="give one of them")
+    saved = read_plan(arguments.plan) if arguments.plan else None
+    out, progress = console.stdout(), console.stderr()
+    with progress.status("building the model"):
+        built, inputs = prepare(arguments)
+        model = built.model
+    with progress.status("planning"):
+        plan = saved or make_plan(arguments, built, inputs)
+        if saved is not None:
+            _check_plan(model, saved, arguments.plan)
+        before = size_of(model, inputs, arguments.builder)
+        dense = _copy(model, built.name) if arguments.latency else None
+    with progress.status("thinning" if arguments.no_verify else "thinning and verifying"):
+        report = thin(model, plan, verify=not arguments.no_verify, example_inputs=inputs)
+        after = size_of(model, inputs, arguments.builder)
+    with progress.status("measuring"):
+        latency = latency_pair(dense, model, inputs, repeats=30, warmup=5) if dense is not None else None
+    save(arguments.output, model)
+    out.print(_what_left(built, plan), markup=False)
+    out.print(size_table(before, after, latency, batch=_batch(inputs)))
+    _show_proof(out, report)
+    _show_output(out, built, arguments.output)
+    return 0
+
+
+def _copy(model: nn.Module, name: str) -> nn.Module:
+    try:
+        return copy.deepcopy(model)
+    except Exception as error:
+        what = f"the model cannot be copied to time it before and after ({type(error).__name__}: {error})"
+        raise SecateurError(what, where=name, hint="leave out --latency") from error
+
+
+def read_plan(path: str) -> Plan:
+    """Read a plan that `secateur plan --json` wrote; anything else is a `PlanError` that names the file."""
+    from secateur.thinning.plan import Plan
+
+    hint = "make it with secateur plan MODEL --json FILE"
+    try:
+        return Plan.from_dict(json.loads(Path(path).read_text(encoding="utf-8")))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise PlanError(f"the plan cannot be read ({reason})", where=path, hint=hint) from error
+    except (ValueError, RecursionError) as error:
+        raise PlanError(f"it is no plan: no JSON ({error})", where=path, hint=hint) from error
+    except PlanError as error:
+        raise PlanError(f"it is no plan: {error.what}", where=path, hint=hint) from error
+
+
+def _check_plan(model: nn.Module, plan: Plan, path: str) -> None:
+    from secateur.thinning.conditions import check_fits
+
+    try:
+        check_fits(model, plan)
+    except ThinError as error:
+        what = f"it does not fit this model: {error.where}: {error.what}"
+        raise PlanError(what, where=path, hint="make it for this model with secateur plan --json") from error
+
+
+def _what_left(built: NamedModel, plan: Plan) -> str:
+    if not plan.cuts:
+        return f"{built.name}: nothing was removed: the plan lets nothing leave"
+    return f"{built.name}: {units_and_dims(plan)} removed"
+
+
+def _show_proof(out: Console, report: Report) -> None:
+    if report.difference is None:
+        out.print("masked and thinned were not compared (--no-verify)", style="yellow")
+        return
+    found = report.difference
+    out.print(
+        f"masked and thinned outputs differ by {found.relative:.1e} relative, {found.absolute:.1e} absolute "
+        f"(tolerance {found.tolerance:.0e})",
+        style="green",
+    )
+
+
+def _show_output(out: Console, built: NamedModel, path: str) -> None:
+    imports, expression = built.code
+    out.print(f"\nwrote {path}, {Path(path).stat().st_size / 1000:,.1f} KB; load it with\n", markup=False)
+    for line in ("import secateur", imports, f"model = secateur.load({path!r}, {expression})"):
+        out.print(f"    {line}", markup=False, soft_wrap=True)
+
+
+def _batch(inputs: tuple[Any, ...]) -> int:
+    return int(inputs[0].shape[0])
+
+
+COMMAND: Final = Command(
+    name="thin",
+    summary="Make a network physically smaller, prove that it computes the same, save it.",
+    configure=configure,
+    run=run,
+    order=31,
+)
