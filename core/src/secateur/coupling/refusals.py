@@ -56,7 +56,7 @@ def refusals_of(labelling: Labelling, solution: Solution, axes: TensorAxes) -> t
         if fixes and not loud:
             continue
         reasons = tuple(dict.fromkeys(_reason(fix) for fix in loud)) or (INDIRECT,)
-        found.append(Refusal(name, axis, stop - start, int(here.sum()), reasons))
+        found.append(Refusal(name, axis, int(stop - start), int(here.sum()), reasons))
     return tuple(found)
 
 
