@@ -12,6 +12,7 @@ import numpy as np
 from attrs import frozen
 
 from secateur.coupling.binding import BindingError, bind
+from secateur.coupling.constants import unfollowed
 from secateur.coupling.facts import Facts, SizeFact
 from secateur.coupling.labels import Axis, Labels, fixed
 from secateur.coupling.site import Site
@@ -53,6 +54,7 @@ def label(graph: Graph, rules: Mapping[str, OpRule], adapters: Mapping[str, Laye
         for axis in labels[name].axes:
             facts.fix(axis.atoms, "it is an output of the model", op=graph.producer.get(name))
     _mirror(graph, facts, labels, adapters)
+    facts.sizes += unfollowed(graph, facts, labels)
     return Labelling(graph, facts, labels)
 
 
@@ -87,8 +89,7 @@ def _apply(
         raise PluginError(
             f"the rule {rule.name!r} failed on {op}: {type(error).__name__}: {error}", where=op.place
         ) from error
-    outputs = made if made and isinstance(made, list) and not isinstance(made[0], Axis) else [made]
-    outputs = [axes.axes if isinstance(axes, Labels) else axes for axes in outputs]
+    outputs = _outputs(made, op, rule)
     for name, axes in zip(op.outputs, outputs, strict=False):
         lengths = tuple(len(axis) for axis in axes)
         if lengths != graph.values[name].shape:
@@ -101,6 +102,18 @@ def _apply(
         raise PluginError(
             f"the rule {rule.name!r} labelled {len(outputs)} of {len(op.outputs)} outputs: {op}", where=op.place
         )
+    return outputs
+
+
+def _outputs(made: Any, op: Op, rule: OpRule) -> list[Sequence[Axis]]:
+    """What a rule returned, as one sequence of axes per output; anything else is a `PluginError`."""
+    several = isinstance(made, list) and made and not isinstance(made[0], Axis)
+    outputs = [axes.axes if isinstance(axes, Labels) else axes for axes in (made if several else [made])]
+    for axes in outputs:
+        if not isinstance(axes, tuple | list) or not all(isinstance(axis, Axis) for axis in axes):
+            raise PluginError(
+                f"the rule {rule.name!r} gave {axes!r} where a sequence of axes is due: {op}", where=op.place
+            )
     return outputs
 
 
@@ -134,11 +147,10 @@ def _overwrite(op: Op, facts: Facts, labels: dict[str, Labels]) -> None:
                 facts.fix(axis.atoms, f"memory it shares is overwritten by {op.kind!r}", op=op)
 
 
-def _mirror(
-    graph: Graph, facts: Facts, labels: Mapping[str, Labels], adapters: Mapping[str, LayerAdapter]
-) -> None:
+def _mirror(graph: Graph, facts: Facts, labels: Mapping[str, Labels], adapters: Mapping[str, LayerAdapter]) -> None:
     for call in graph.calls:
-        adapter = adapters[call.type] if call.type in adapters else None  # noqa: SIM401 - as above
+        # A subclass that computes otherwise does no harm: attributes are matched by value, and a contradiction fixes.
+        adapter = next((adapters[kind] for kind in (call.type, *call.bases) if kind in adapters), None)
         for attribute, reference in (adapter.mirrors if adapter else {}).items():
             where, _, axis = reference.partition(":")
             if where in ("input", "output"):

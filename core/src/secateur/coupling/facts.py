@@ -14,7 +14,6 @@ from secateur.coupling.labels import FIXED, Atoms
 from secateur.graph.ir import Op
 from secateur.graph.sizes import Expr
 
-
 MEETS_FIXED = "it meets an input of the model or another axis that stays"
 
 
@@ -50,11 +49,17 @@ class Pair:
 
 @frozen(eq=False)
 class SizeFact:
-    """An integer of a call, or an attribute, that must equal the number of atoms of a vector that stay."""
+    """An integer of a call, or an attribute, that must equal the number of atoms of a vector that stay.
+
+    With `constant` it must equal that number instead, and there is no vector.
+    """
 
     expr: Expr
     atoms: Atoms
     op: Op | None
+    constant: int = 0
+    use: str = ""
+    """What else than a length the integer is used for, and where, if no axis follows it."""
 
 
 @define(eq=False)
@@ -66,6 +71,8 @@ class Facts:
     fixes: list[Fix] = field(factory=list)
     pairs: list[Pair] = field(factory=list)
     sizes: list[SizeFact] = field(factory=list)
+    followed: set[int] = field(factory=set)
+    """Identities of the size arguments that rules accounted for; all others must keep their value."""
     reads: list[Atoms] = field(factory=list)
     """Vectors along which a parameter is contracted with what it reads."""
 
@@ -87,9 +94,7 @@ class Facts:
         if not half.all():
             self.ties.append(Tie(left[~half], right[~half], op) if half.any() else Tie(left, right, op))
 
-    def fix(
-        self, atoms: Atoms, reason: str, *, hint: str = "", op: Op | None = None, silent: bool = False
-    ) -> None:
+    def fix(self, atoms: Atoms, reason: str, *, hint: str = "", op: Op | None = None, silent: bool = False) -> None:
         """Record that the atoms stay, and why."""
         if atoms.any():
             self.fixes.append(Fix(atoms[atoms != FIXED], reason, hint, op, silent))

@@ -73,7 +73,7 @@ def reshape(facts: Facts, axes: Sequence[Axis], shape: Sequence[int], op: Op | N
     """The axes of a tensor viewed with another shape (of the same number of elements, in the same order)."""
     old = [len(axis) for axis in axes]
     if 0 in old:
-        raise ValueError("a tensor without elements cannot be followed through a reshape")
+        raise NotImplementedError("a tensor without elements cannot be followed through a reshape")
     made: list[Axis] = []
     for taken, given in groups(old, shape):
         if len(taken) == len(given) == 1:

@@ -112,18 +112,21 @@ class Site:
         """An integer argument that must equal the length of an axis after thinning.
 
         A literal fixes the axis, with the place in the source; an attribute or a shape expression is recorded and
-        solved for. `None` and -1 ask for nothing.
+        solved for. `None` and -1 ask for nothing. A size that a rule does not require has to keep its value.
         """
-        if not axis.free or size is None or (isinstance(size, Size | int) and int_of(size) == -1):
+        if size is None or (isinstance(size, Size | int) and int_of(size) == -1):
             return axis
-        if not isinstance(size, Size) or isinstance(size.expr, Literal):
-            return self.fix(
-                axis,
-                f"{what} is written as the number {plain(size)}",
-                hint="take it from the tensor's shape, or use -1",
-            )
-        self._facts.sizes.append(SizeFact(size.expr, axis.atoms, self.op))
-        return axis
+        if isinstance(size, Size) and not isinstance(size.expr, Literal) and size.value == len(axis):
+            self._facts.followed.add(id(size))
+            self._facts.sizes.append(SizeFact(size.expr, axis.atoms, self.op))
+            return axis
+        if not axis.free:
+            return axis
+        return self.fix(
+            axis,
+            f"{what} is written as the number {plain(size)}",
+            hint="take it from the tensor's shape, or use -1",
+        )
 
 
 def int_of(number: Any) -> int:

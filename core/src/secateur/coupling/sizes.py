@@ -1,8 +1,8 @@
 """Sizes that must follow: which attributes change, and which units would make a size come out wrong.
 
-Every size fact says: this integer equals the number of atoms of that vector that stay. A bare attribute is thereby solved;
-any other expression is checked, for every unit at once, by asking what happens when that unit alone leaves. Units
-for which it fails stay, with the reason.
+Every size fact says: this integer equals the number of atoms of that vector that stay. A bare attribute is thereby
+solved; any other expression is checked, for every unit at once, by asking what happens when that unit alone leaves.
+Units for which it fails stay, with the reason.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from secateur.coupling.engine import Labelling
 from secateur.coupling.facts import SizeFact
 from secateur.coupling.labels import Atoms
 from secateur.coupling.solver import Solution
-from secateur.graph.sizes import Attribute, AxisLength, Expr, evaluate, leaves
+from secateur.graph.sizes import Arithmetic, Attribute, AxisLength, Expr, evaluate, leaves
 
 Array = np.ndarray[Any, Any]
 Count = Callable[[Atoms], Any]
@@ -33,7 +33,7 @@ class SizeSystem:
     def __attrs_post_init__(self) -> None:
         self.bound = {}
         for fact in self.labelling.facts.sizes:
-            if isinstance(fact.expr, Attribute):
+            if isinstance(fact.expr, Attribute) and len(fact.atoms):
                 self.bound.setdefault(fact.expr, fact)
 
     def value(self, expr: Expr, count: Count) -> Any:
@@ -52,14 +52,31 @@ class SizeSystem:
         held = self.labelling.graph.attributes[attribute.module, attribute.name]
         return held if attribute.index is None else held[attribute.index]
 
-    def failing(self, count: Count) -> list[tuple[SizeFact, Any]]:
-        """The facts that do not hold, with a mask of where (a bool, or one per unit)."""
+    def failing(self, count: Count, alone: bool = False) -> list[tuple[SizeFact, Any]]:
+        """The facts that do not hold, with a mask of where (a bool, or one per unit).
+
+        `alone`: each unit leaves by itself, and the answer must hold for several together: then a division must
+        also keep its remainder.
+        """
         found = []
         for fact in self.labelling.facts.sizes:
-            wrong = np.not_equal(self.value(fact.expr, count), count(fact.atoms))
+            due = count(fact.atoms) if len(fact.atoms) else fact.constant
+            wrong = np.not_equal(self.value(fact.expr, count), due)
+            if alone:
+                wrong = wrong | self._uneven(fact.expr, count)
             if np.any(wrong):
                 found.append((fact, wrong))
         return found
+
+    def _uneven(self, expr: Expr, count: Count) -> Any:
+        """Where a division within an expression leaves another remainder than in the dense network."""
+        if not isinstance(expr, Arithmetic):
+            return False
+        wrong = self._uneven(expr.left, count) | self._uneven(expr.right, count)
+        if expr.operation in ("//", "%"):
+            rest = Arithmetic("%", expr.left, expr.right)
+            wrong = wrong | np.not_equal(self.value(rest, count), self.value(rest, len))
+        return wrong
 
 
 def probe(labelling: Labelling, solution: Solution) -> bool:
@@ -94,23 +111,34 @@ def probe(labelling: Labelling, solution: Solution) -> bool:
         return cached[index]
 
     with np.errstate(divide="ignore", invalid="ignore"):
-        wrong = system.failing(count)
+        wrong = system.failing(count, alone=True)
+    # Contradictions between attributes are settled first: what they fix may make the other sizes fit again.
+    wrong = [entry for entry in wrong if isinstance(entry[0].expr, Attribute)] or wrong
     representative = np.zeros(solution.classes, np.int64)
     representative[solution.of] = np.arange(len(solution.of))
     for fact, mask in wrong:
-        found: Atoms = representative[units[np.broadcast_to(mask, units.shape)]]
-        place = f"{fact.expr} would no longer fit" if not isinstance(fact.expr, Attribute) else (
-            f"the attribute {fact.expr} would have to take two values"
-        )
-        labelling.facts.fix(found, place, hint="use sizes that follow the tensor's shape", op=fact.op)
+        nearest = representative.copy()  # an atom of the vector itself stands best for a unit of it
+        for atoms in (system.bound[fact.expr].atoms if fact.expr in system.bound else fact.atoms, fact.atoms):
+            nearest[solution.of[atoms]] = atoms
+        found: Atoms = nearest[units[np.broadcast_to(mask, units.shape)]]
+        labelling.facts.fix(found, _reason(fact), hint="use sizes that follow the tensor's shape", op=fact.op)
     return bool(wrong)
+
+
+def _reason(fact: SizeFact) -> str:
+    if fact.use:
+        return fact.use
+    if isinstance(fact.expr, Attribute):
+        return f"the attribute {fact.expr} would have to take two values"
+    return f"{fact.expr} would no longer fit"
 
 
 def _vectors(labelling: Labelling, system: SizeSystem) -> Mapping[int, Atoms]:
     """Every vector that a size fact counts, by identity."""
     found: dict[int, Atoms] = {}
     for fact in labelling.facts.sizes:
-        found[id(fact.atoms)] = fact.atoms
+        if len(fact.atoms):
+            found[id(fact.atoms)] = fact.atoms
         for leaf in leaves(fact.expr):
             if isinstance(leaf, AxisLength):
                 atoms = labelling.labels[leaf.value][leaf.axis].atoms

@@ -3,8 +3,8 @@
 1. Ties and fixes give connected components (classes); the class of atom 0 is fixed.
 2. A pair (p, a, b) with a fixed side ties p to the other side; a fixed product fixes both sides; two pairs of one
    class unify side by side. Each step adds ties, so 1 and 2 are repeated until nothing changes.
-3. A class that is the product of a pair is derived: it leaves if either side leaves. All other classes are base classes,
-   and every class reaches the base classes it is made of.
+3. A class that is the product of a pair is derived: it leaves if either side leaves. All other classes are base
+   classes, and every class reaches the base classes it is made of.
 """
 
 from __future__ import annotations
@@ -104,9 +104,7 @@ def _flatten(facts: Facts) -> tuple[Atoms, Atoms, Atoms]:
     )
 
 
-def _consequences(
-    of: Atoms, fixed: int, product: Atoms, outer: Atoms, inner: Atoms
-) -> list[tuple[Atoms, Atoms]]:
+def _consequences(of: Atoms, fixed: int, product: Atoms, outer: Atoms, inner: Atoms) -> list[tuple[Atoms, Atoms]]:
     """The ties that the pairs imply and that do not hold yet."""
     found: list[tuple[Atoms, Atoms]] = []
 
@@ -121,9 +119,13 @@ def _consequences(
     tie(b == fixed, product, outer)
     tie(p == fixed, outer, zero)
     tie(p == fixed, inner, zero)
-    tie(((p == a) | (p == b)) & (a != fixed) & (b != fixed), outer, inner)
-    if len(product) > 1:  # neighbours of one class, after sorting, unify side by side
-        order = np.lexsort((b, a, p))
+    if found:  # what is fixed comes first: a pair with a fixed side is no product, and must not unify with others
+        return found
+    live = (a != fixed) & (b != fixed)
+    tie(((p == a) | (p == b)) & live, outer, inner)
+    if live.any():  # neighbours of one class, after sorting, unify side by side
+        order = np.flatnonzero(live)
+        order = order[np.lexsort((b[order], a[order], p[order]))]
         before, after = order[:-1], order[1:]
         same = p[before] == p[after]
         same &= ~((a[before] == b[after]) & (b[before] == a[after]))

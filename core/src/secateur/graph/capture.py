@@ -13,9 +13,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def trace(
-    model: nn.Module, example_inputs: tuple[Any, ...] | Mapping[str, Any], builder: str = "trace"
-) -> Graph:
+def trace(model: nn.Module, example_inputs: tuple[Any, ...] | Mapping[str, Any], builder: str = "trace") -> Graph:
     """Record the graph of a model.
 
     `example_inputs`: a tuple (positional) or a dict (keyword arguments) that the model's `forward` takes; a single

@@ -115,6 +115,8 @@ class ModuleCall:
     type: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    bases: tuple[str, ...] = ()
+    """The types it derives from, nearest first."""
 
 
 @define(slots=False, frozen=True, eq=False, kw_only=True)
@@ -130,6 +132,8 @@ class Graph:
     """Other names of tied parameters and buffers, each with the name of the value that stands for it."""
     attributes: Mapping[tuple[str, str], Any] = field(factory=dict)
     """Integers, and tuples of integers, that modules hold: {(module path, attribute): value}."""
+    numbers: tuple[tuple[Size, Source | None], ...] = ()
+    """Sizes that were read as plain numbers (`x.shape[1] ** -0.5`), and where."""
     unused: tuple[str, ...] = ()
     """Parameters that took no part in any recorded call."""
     builder: str = ""

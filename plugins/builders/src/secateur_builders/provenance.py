@@ -1,19 +1,34 @@
 """Integers that remember where they came from.
 
 A `TrackedInt` is an ordinary `int` for everything that computes with it, and carries an expression over axis lengths,
-module attributes and literals. Arithmetic with + - * // % builds larger expressions; anything else (`int()`,
-`math.prod`, division) gives a plain number, which counts as a literal.
+module attributes and literals. Arithmetic with + - * // % builds larger expressions; anything else (`int()`, division,
+powers) gives a plain number, which is noted as such, with the line that asked for it: `losses` collects the notes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from secateur.graph.sizes import OPERATIONS, Arithmetic, Expr, Literal, Size
 
 DEEPEST = 40
-"""Expressions nested deeper than this (a counter that a loop increments) are taken for literals."""
+"""Expressions nested deeper than this (a counter that a loop increments) become plain numbers."""
+
+Note = Callable[[Size], None]
+_NOTE: ContextVar[Note | None] = ContextVar("note", default=None)
+
+
+@contextmanager
+def losses(note: Note) -> Iterator[None]:
+    """While the body runs, `note` is told of every tracked integer that becomes a plain number."""
+    token = _NOTE.set(note)
+    try:
+        yield
+    finally:
+        _NOTE.reset(token)
 
 
 class TrackedInt(int):
@@ -23,39 +38,79 @@ class TrackedInt(int):
     depth: int
 
     def __new__(cls, value: int, expr: Expr, depth: int = 0) -> TrackedInt:
+        """Make one from its value, its expression and how deeply that is nested."""
         made = super().__new__(cls, value)
         made.expr, made.depth = expr, depth
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return int, (int(self),)
+        return int, (bare(self),)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> int:
-        return int(self)
+        return bare(self)
 
     def __neg__(self) -> Any:
         return 0 - self
 
+    def __pos__(self) -> Any:
+        return self
 
-def _operator(symbol: str, swapped: bool) -> Callable[[TrackedInt, Any], Any]:
+
+def bare(number: int) -> int:
+    """The plain integer, without a note."""
+    return int.__int__(number)
+
+
+def _lost(number: TrackedInt) -> None:
+    note = _NOTE.get()
+    if note is not None:
+        note(Size(bare(number), number.expr))
+
+
+def _operator(symbol: str, name: str, swapped: bool) -> Callable[[TrackedInt, Any], Any]:
     compute = OPERATIONS[symbol]
+    plain = getattr(int, name)
 
     def apply(self: TrackedInt, other: Any) -> Any:
         if not isinstance(other, int):
-            return NotImplemented
+            if isinstance(other, float | complex):
+                _lost(self)
+            return plain(self, other)
         left, right = (other, self) if swapped else (self, other)
-        value = compute(int(left), int(right))
+        value = compute(bare(left), bare(right))
         depth = 1 + max(self.depth, getattr(other, "depth", 0))
         if depth > DEEPEST:
+            _lost(self)
             return value
         return TrackedInt(value, Arithmetic(symbol, expression(left), expression(right)), depth)
 
     return apply
 
 
+def _leaving(name: str) -> Callable[..., Any]:
+    plain = getattr(int, name)
+
+    def apply(self: TrackedInt, *others: Any) -> Any:
+        made = plain(self, *others)
+        if made is not NotImplemented or any(isinstance(other, float | complex) for other in others):
+            for number in (self, *others):
+                if isinstance(number, TrackedInt):
+                    _lost(number)
+        return made
+
+    return apply
+
+
 for _symbol, _name in {"+": "add", "-": "sub", "*": "mul", "//": "floordiv", "%": "mod"}.items():
-    setattr(TrackedInt, f"__{_name}__", _operator(_symbol, swapped=False))
-    setattr(TrackedInt, f"__r{_name}__", _operator(_symbol, swapped=True))
+    setattr(TrackedInt, f"__{_name}__", _operator(_symbol, f"__{_name}__", swapped=False))
+    setattr(TrackedInt, f"__r{_name}__", _operator(_symbol, f"__r{_name}__", swapped=True))
+
+for _name in ["truediv", "pow", "divmod", "lshift", "rshift", "and", "or", "xor"]:
+    setattr(TrackedInt, f"__{_name}__", _leaving(f"__{_name}__"))
+    setattr(TrackedInt, f"__r{_name}__", _leaving(f"__r{_name}__"))
+
+for _name in ["int", "float", "round", "trunc", "floor", "ceil", "abs", "invert"]:
+    setattr(TrackedInt, f"__{_name}__", _leaving(f"__{_name}__"))
 
 
 def expression(number: int) -> Expr:
@@ -70,4 +125,4 @@ def expression(number: int) -> Expr:
 
 def as_size(number: int) -> Size:
     """Return the record of an integer argument."""
-    return Size(int(number), expression(number))
+    return Size(bare(number), expression(number))

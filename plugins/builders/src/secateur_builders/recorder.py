@@ -12,8 +12,8 @@ from attrs import define, field
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from secateur.graph.ir import ModuleCall, Op, Opaque, Ref, Value
-from secateur.graph.sizes import AxisLength
+from secateur.graph.ir import ModuleCall, Op, Opaque, Ref, Source, Value
+from secateur.graph.sizes import AxisLength, Size
 from secateur_builders.calls import calling_line, operation_name
 from secateur_builders.provenance import TrackedInt, as_size
 
@@ -31,6 +31,8 @@ class Record:
     used: set[str] = field(factory=set)
     lost: bool = False
     """A tensor appeared that no recorded call had made."""
+    numbers: list[tuple[Size, Source | None]] = field(factory=list)
+    """Sizes that were read as plain numbers, and where."""
 
 
 class Recorder(TorchFunctionMode):
@@ -87,8 +89,8 @@ class Recorder(TorchFunctionMode):
         name, in_place, reflected = operation_name(func)
         if name in METADATA:
             return METADATA[name](self, func, args, kwargs)
-        in_place = in_place or kwargs.get("inplace") is True or kwargs.get("out") is not None
         tensors = list(_tensors((args, kwargs)))
+        versions = [_version(tensor) for tensor in tensors]
         if self.on_meta and any(tensor.is_meta for tensor in tensors) and not all(t.is_meta for t in tensors):
             moved_args, moved_kwargs = _map(_to_meta, args), _map(_to_meta, kwargs)
         else:
@@ -99,6 +101,10 @@ class Recorder(TorchFunctionMode):
         if outputs or changed:
             name = name.removeprefix("property:")
             given = tuple(reversed(args)) if reflected and len(args) == 2 else args
+            touched = {
+                id(t) for t, old in zip(tensors, versions, strict=True) if old is not None and _version(t) != old
+            }
+            in_place = in_place or any(id(output) in touched for output in outputs)
             self._write(name, given, kwargs, tensors, outputs or changed, in_place)
         return result
 
@@ -116,9 +122,7 @@ class Recorder(TorchFunctionMode):
             tuple(_map(self._argument, entry) for entry in args),
             {key: _map(self._argument, entry) for key, entry in kwargs.items()},
         )
-        overwrites: tuple[str, ...] = ()
-        if in_place or any(id(output) in self.known for output in outputs):
-            overwrites = self._aliases_of(outputs)
+        overwrites = self._aliases_of(outputs) if in_place else ()
         module = self.stack[-1] if self.stack else ""
         name = self._fresh(f"{module}.{kind}" if module else kind, self.record.ops)
         made = tuple(self.define(name, output, "activation") for output in outputs)
@@ -131,7 +135,7 @@ class Recorder(TorchFunctionMode):
             args=written[0],
             kwargs=written[1],
             source=calling_line(),
-            overwrites=overwrites if in_place else (),
+            overwrites=overwrites,
             training=self.training,
         )
 
@@ -144,13 +148,19 @@ class Recorder(TorchFunctionMode):
                     found[self.known[key]] = None
         return tuple(found)
 
+    def note_number(self, size: Size) -> None:
+        """Remember a size that was read as a plain number."""
+        note = (size, calling_line())
+        if note not in self.record.numbers:
+            self.record.numbers.append(note)
+
     def _argument(self, argument: Any) -> Any:
         if isinstance(argument, Tensor):
             return Ref(self.known[id(argument)])
         if isinstance(argument, bool | float | str | None.__class__ | type(Ellipsis)):
             return argument
-        if isinstance(argument, int):
-            return as_size(argument)
+        if isinstance(argument, int | np.integer):
+            return as_size(int(argument) if isinstance(argument, np.integer) else argument)
         return Opaque(str(argument))
 
     # -- modules -------------------------------------------------------------------------------------------
@@ -160,24 +170,26 @@ class Recorder(TorchFunctionMode):
         """Keep a stack of the module paths while the body runs, and note every module call."""
         from torch.nn.modules import module as module_hooks
 
-        def enter(module: nn.Module, inputs: Any) -> None:
+        def enter(module: nn.Module, _: Any) -> None:
             self.stack.append(self.paths.get(id(module), self.stack[-1] if self.stack else ""))
 
-        def leave(module: nn.Module, inputs: Any, outputs: Any) -> None:
+        def leave(module: nn.Module, inputs: Any, keywords: Any, outputs: Any) -> None:
             path = self.stack.pop()
+            types = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(module).__mro__]
             if id(module) in self.paths and outputs is not None:
                 self.record.calls.append(
                     ModuleCall(
                         path,
-                        f"{type(module).__module__}.{type(module).__qualname__}",
-                        tuple(self.known.get(id(tensor), "") for tensor in _tensors(inputs)),
+                        types[0],
+                        tuple(self.known.get(id(tensor), "") for tensor in _tensors((inputs, keywords))),
                         tuple(self.known.get(id(tensor), "") for tensor in _tensors(outputs)),
+                        tuple(types[1:-2]),
                     )
                 )
 
         handles = (
             module_hooks.register_module_forward_pre_hook(enter),
-            module_hooks.register_module_forward_hook(leave, always_call=False),
+            module_hooks.register_module_forward_hook(leave, with_kwargs=True),
         )
         try:
             yield
@@ -257,6 +269,11 @@ def _map(function: Callable[[Any], Any], nested: Any) -> Any:
 
 def _to_meta(argument: Any) -> Any:
     return argument.to("meta") if isinstance(argument, Tensor) and not argument.is_meta else argument
+
+
+def _version(tensor: Tensor) -> int | None:
+    """How often a tensor was changed in place; None where torch does not count (inference mode)."""
+    return None if tensor.is_inference() else tensor._version
 
 
 def _storage(tensor: Tensor) -> int:

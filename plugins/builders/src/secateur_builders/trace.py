@@ -8,7 +8,7 @@ classifiers), the model is run a second time in training mode and what that adds
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from secateur.errors import CaptureError
@@ -53,7 +53,11 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
     if _unused(run.stand_ins, record):
         trained = _training_run(model, example_inputs, record, run.device)
         if trained is not None:
-            record, outputs, opaque = trained[0], outputs | dict.fromkeys(trained[1].outputs), opaque or trained[1].opaque
+            record, outputs, opaque = (
+                trained[0],
+                outputs | dict.fromkeys(trained[1].outputs),
+                opaque or trained[1].opaque,
+            )
     unused = _unused(run.stand_ins, record)
     if record.lost or opaque:  # a tensor escaped the record: whatever nobody read may be an output
         outputs |= dict.fromkeys(_unread(record))
@@ -65,6 +69,7 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
         calls=tuple(record.calls),
         aliases=run.stand_ins.aliases,
         attributes=run.stand_ins.attributes,
+        numbers=tuple(record.numbers),
         unused=unused,
         builder="trace",
     )
@@ -83,6 +88,7 @@ class _Run:
 def _run(model: nn.Module, inputs: Inputs, record: Record, device: Device, training: bool) -> _Run:
     from torch.utils import _pytree as pytree
 
+    from secateur_builders.provenance import losses
     from secateur_builders.recorder import Recorder
     from secateur_builders.substitute import substituted
 
@@ -99,28 +105,26 @@ def _run(model: nn.Module, inputs: Inputs, record: Record, device: Device, train
         given = [_input(leaf, device) for leaf in leaves]
         names = _input_names(inputs, leaves)
         run.inputs = tuple(
-            recorder.define(name, leaf, "input")
-            for name, leaf in zip(names, given, strict=True)
-            if _is_tensor(leaf)
+            recorder.define(name, leaf, "input") for name, leaf in zip(names, given, strict=True) if _is_tensor(leaf)
         )
         arguments = pytree.tree_unflatten(given, structure)
-        with recorder.watching_modules(), recorder:
+        with recorder.watching_modules(), losses(recorder.note_number), recorder:
             output = model(**arguments) if isinstance(inputs, Mapping) else model(*arguments)
         found, run.opaque = _output_tensors(output)
         run.outputs = tuple(dict.fromkeys(recorder.name_of(tensor) for tensor in found))
         return run
 
 
-def _training_run(
-    model: nn.Module, inputs: Inputs, record: Record, device: Device
-) -> tuple[Record, _Run] | None:
+def _training_run(model: nn.Module, inputs: Inputs, record: Record, device: Device) -> tuple[Record, _Run] | None:
     """A longer record with what a run in training mode adds, or None if the model cannot run in training mode.
 
     Such a model is only ever used in eval mode; the parameters it does not reach are reported as unused.
     """
     from secateur_builders.recorder import Record
 
-    longer = Record(dict(record.ops), dict(record.values), list(record.calls), set(record.used), record.lost)
+    longer = Record(
+        dict(record.ops), dict(record.values), list(record.calls), set(record.used), record.lost, list(record.numbers)
+    )
     try:
         return longer, _run(model, inputs, longer, device, training=True)
     except Exception:  # noqa: BLE001 - see the docstring

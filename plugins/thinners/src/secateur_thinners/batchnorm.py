@@ -13,43 +13,57 @@ from secateur.coupling.site import Site
 from secateur.hookspecs import hookimpl
 from secateur.records import LayerAdapter, OpRule
 
-BATCH_NORM = (
-    "input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-05"
-)
+BATCH_NORM = "input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-05"
 INSTANCE_NORM = (
-    "input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, "
-    "momentum=0.1, eps=1e-05"
+    "input, running_mean=None, running_var=None, weight=None, bias=None, use_input_stats=True, momentum=0.1, eps=1e-05"
 )
 
 
-def channel_norm(site: Site) -> Sequence[Axis]:
-    """The input is [batch, channels, ...]; unbatched input of instance norm is [channels, space]."""
-    data = site["input"]
-    vectors = [site[name] for name in ("running_mean", "running_var", "weight", "bias")]
-    length = next((len(vector[0]) for vector in vectors if vector is not None), None)
-    channel = 1 if length is None or len(data[1]) == length else 0
-    axis = data[channel]
+def batch_norm(site: Site) -> Sequence[Axis]:
+    """The input is [batch, channels, ...]; batch and space are averaged over where no running statistics are used."""
+    averaged = site["running_mean"] is None or bool(site["training"])
+    return _channel_norm(site, averaged=site["input"].axes if averaged else ())
+
+
+def instance_norm(site: Site) -> Sequence[Axis]:
+    """The input is [batch, channels, ...]; space is averaged over."""
+    return _channel_norm(site, averaged=site["input"].axes[2:] if site["use_input_stats"] else ())
+
+
+def _channel_norm(site: Site, averaged: Sequence[Axis]) -> Sequence[Axis]:
+    batch, axis, *space = site["input"].axes
+    for other in (batch, *space):
+        if other in averaged:
+            site.fix(other, f"{site.op.kind} takes its statistics over it")
     zero = axis.zero or site["weight"] is not None
-    for vector in vectors:
-        if vector is not None:
-            axis = site.tie(axis, vector[0])
-    others = [entry.nonzero() for entry in data.axes]
-    return [*others[:channel], Axis(axis.atoms, zero), *others[channel + 1 :]]
+    for name in ("running_mean", "running_var", "weight", "bias"):
+        if site[name] is not None:
+            axis = site.tie(axis, site[name][0])
+    return [batch.nonzero(), Axis(axis.atoms, zero), *(entry.nonzero() for entry in space)]
 
 
 @hookimpl
 def secateur_op_rules() -> list[OpRule]:
     """Rules for batch and instance norm."""
     return [
-        OpRule(name="batch_norm", ops=("batch_norm",), signature=BATCH_NORM, apply=channel_norm),
-        OpRule(name="instance_norm", ops=("instance_norm",), signature=INSTANCE_NORM, apply=channel_norm),
+        OpRule(name="batch_norm", ops=("batch_norm",), signature=BATCH_NORM, apply=batch_norm),
+        OpRule(name="instance_norm", ops=("instance_norm",), signature=INSTANCE_NORM, apply=instance_norm),
     ]
 
 
 @hookimpl
 def secateur_layer_adapters() -> list[LayerAdapter]:
     """The number of channels that batch and instance norm modules hold."""
-    kinds = [f"batchnorm.BatchNorm{space}d" for space in (1, 2, 3)] + ["batchnorm.SyncBatchNorm"]
-    kinds += [f"instancenorm.InstanceNorm{space}d" for space in (1, 2, 3)]
-    types = tuple(f"torch.nn.modules.{kind}" for kind in kinds)
-    return [LayerAdapter(name="batchnorm", types=types, mirrors={"num_features": "input:1"})]
+    home = "torch.nn.modules"
+    batch = (*(f"{home}.batchnorm.BatchNorm{space}d" for space in (1, 2, 3)), f"{home}.batchnorm.SyncBatchNorm")
+    return [
+        LayerAdapter(name="batchnorm", types=batch, mirrors={"num_features": "input:1"}),
+        *(
+            LayerAdapter(  # counted from the end: the input may come without a batch axis
+                name=f"instancenorm{space}d",
+                types=(f"{home}.instancenorm.InstanceNorm{space}d",),
+                mirrors={"num_features": f"input:{-space - 1}"},
+            )
+            for space in (1, 2, 3)
+        ),
+    ]

@@ -13,6 +13,8 @@ import numpy as np
 
 from secateur.coupling.labels import Axis, Labels, fixed
 from secateur.coupling.site import Site, int_of
+from secateur.graph.ir import Opaque
+from secateur.graph.sizes import Literal, Size
 from secateur.hookspecs import hookimpl
 from secateur.records import OpRule
 
@@ -21,7 +23,8 @@ def getitem(site: Site) -> Sequence[Axis]:
     """`x[...]` with integers, slices, None and Ellipsis; index tensors only on axes that stay."""
     data, index = site["input"], site["index"]
     entries = list(index) if isinstance(index, tuple) else [index]
-    if any(isinstance(entry, Labels | tuple | bool) for entry in entries):
+    listed = any(isinstance(argument, list) for argument in site.op.args[1:])  # x[[0, 1]] is not x[0, 1]
+    if listed or any(isinstance(entry, Labels | Opaque | tuple | bool) for entry in entries):
         return _advanced(site, data)
     taken = sum(1 for entry in entries if entry is not None and entry is not Ellipsis)
     if Ellipsis not in entries:
@@ -52,7 +55,7 @@ def _advanced(site: Site, data: Labels) -> Sequence[Axis]:
 def _sliced(site: Site, axis: Axis, entry: slice) -> Axis:
     start, stop, step = (None if part is None else int_of(part) for part in (entry.start, entry.stop, entry.step))
     kept = axis.atoms[slice(start, stop, step)]
-    if not axis.free or (start in (None, 0) and (stop is None or stop >= len(axis)) and step in (None, 1)):
+    if not axis.free:
         return Axis(kept, axis.zero)
     if step not in (None, 1):
         site.fix(axis, "it is read in steps")
@@ -64,10 +67,13 @@ def _sliced(site: Site, axis: Axis, entry: slice) -> Axis:
 
 def _bound(site: Site, axis: Axis, bound: Any) -> None:
     """What lies before a bound (after it, if it is negative) must stay as long as it says."""
-    if bound is None or int_of(bound) == 0 or int_of(bound) >= len(axis):
+    if bound is None or isinstance(bound, Labels) or int_of(bound) == 0:
         return
     number = int_of(bound)
-    if number > 0:
+    if number >= len(axis):  # a literal beyond the end cuts nothing off, however short the axis becomes
+        if number == len(axis) and isinstance(bound, Size) and not isinstance(bound.expr, Literal):
+            site.require(bound, axis, "the bound of a slice")
+    elif number > 0:
         site.require(bound, Axis(axis.atoms[:number]), "the bound of a slice")
     else:
         site.fix(axis.atoms[number:], "the bound of a slice is counted from the end")

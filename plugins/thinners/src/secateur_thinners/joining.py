@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from secateur.coupling.labels import Axis, Labels, fixed
-from secateur.coupling.site import Site, plain
+from secateur.coupling.site import Site, int_of, plain
 from secateur.graph.sizes import Size
 from secateur.hookspecs import hookimpl
 from secateur.records import OpRule
@@ -67,14 +67,22 @@ def split(site: Site) -> list[Sequence[Axis]]:
     axis = data[along]
     parts = _parts(site, axis, [shape[along] for shape in site.shapes])
     if isinstance(sizes, tuple):
-        parts = [
-            site.require(size, part, "the size of a part") for size, part in zip(sizes, parts, strict=True)
-        ]
+        parts = [site.require(size, part, "the size of a part") for size, part in zip(sizes, parts, strict=True)]
+        return _replaced(data, along, parts)
+    if len(parts) == 1 and int_of(sizes) > len(axis):
         return _replaced(data, along, parts)
     if axis.free and len({len(part) for part in parts}) > 1:
         parts = _stay(site, axis, parts, "it is cut into parts of unequal length")
     parts = [site.require(sizes, part, "the size of a part") for part in _equal(site, parts)]
     return _replaced(data, along, parts)
+
+
+def glu(site: Site) -> Sequence[Axis]:
+    """The first half of an axis times the sigmoid of the second: the halves leave together."""
+    data, along = site["input"], int(plain(site["dim"])) % len(site["input"])
+    axis = data[along]
+    first, second = _parts(site, axis, [len(axis) // 2] * 2)
+    return [*data.axes[:along], Axis(site.tie(first, second).atoms, axis.zero), *data.axes[along + 1 :]]
 
 
 def tensor_split(site: Site) -> list[Sequence[Axis]]:
@@ -97,9 +105,7 @@ def unbind(site: Site) -> list[Sequence[Axis]]:
 
 def _parts(site: Site, axis: Axis, lengths: Sequence[int]) -> list[Axis]:
     bounds = np.cumsum([0, *lengths])
-    return [
-        Axis(axis.atoms[start:stop], axis.zero) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
-    ]
+    return [Axis(axis.atoms[start:stop], axis.zero) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
 
 
 def _stay(site: Site, axis: Axis, parts: Sequence[Axis], reason: str) -> list[Axis]:
@@ -159,6 +165,7 @@ def secateur_op_rules() -> list[OpRule]:
         rule("stack", "tensors, dim|axis=0", stack),
         rule("chunk", "input, chunks, dim=0", chunk),
         rule("split split_with_sizes", "input|tensor, split_size|split_size_or_sections|split_sizes, dim=0", split),
+        rule("glu", "input, dim=-1", glu),
         rule("tensor_split", "input, sections|indices_or_sections|indices, dim=0", tensor_split),
         rule("unbind", "input, dim=0", unbind),
         rule("pad", "input, pad, mode='constant', value=None", pad),

@@ -35,9 +35,7 @@ def linear_macs(op: Op, graph: Graph) -> int:
 def secateur_op_rules() -> list[OpRule]:
     """The rule for `linear`."""
     return [
-        OpRule(
-            name="linear", ops=("linear",), signature="input, weight, bias=None", apply=linear, macs=linear_macs
-        )
+        OpRule(name="linear", ops=("linear",), signature="input, weight, bias=None", apply=linear, macs=linear_macs)
     ]
 
 

@@ -14,29 +14,148 @@ from secateur.coupling.site import Site, plain
 from secateur.hookspecs import hookimpl
 from secateur.records import LayerAdapter, OpRule
 
-ZERO_TO_ZERO = (
-    "relu relu6 leaky_relu elu selu celu gelu silu mish hardswish tanh tanhshrink softshrink hardshrink softsign "
-    "rrelu abs neg sqrt square sin asin sinh asinh tan atan atanh erf expm1 log1p sign sgn trunc round ceil floor "
-    "frac positive nan_to_num dropout dropout1d dropout2d dropout3d feature_dropout contiguous clone detach data "
-    "requires_grad to type type_as float double half bfloat16 int long short bool cpu cuda alias identity conj real "
-    "zeros_like fill_zero zero"
-).split()
+ZERO_TO_ZERO = [
+    "relu",
+    "relu6",
+    "leaky_relu",
+    "elu",
+    "selu",
+    "celu",
+    "gelu",
+    "silu",
+    "mish",
+    "hardswish",
+    "tanh",
+    "tanhshrink",
+    "softshrink",
+    "hardshrink",
+    "softsign",
+    "rrelu",
+    "abs",
+    "neg",
+    "sqrt",
+    "square",
+    "sin",
+    "asin",
+    "sinh",
+    "asinh",
+    "tan",
+    "atan",
+    "atanh",
+    "erf",
+    "expm1",
+    "log1p",
+    "sign",
+    "sgn",
+    "trunc",
+    "round",
+    "ceil",
+    "floor",
+    "frac",
+    "positive",
+    "nan_to_num",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "feature_dropout",
+    "contiguous",
+    "clone",
+    "detach",
+    "data",
+    "requires_grad",
+    "to",
+    "type",
+    "type_as",
+    "float",
+    "double",
+    "half",
+    "bfloat16",
+    "int",
+    "long",
+    "short",
+    "bool",
+    "cpu",
+    "cuda",
+    "alias",
+    "identity",
+    "conj",
+    "real",
+    "zeros_like",
+    "fill_zero",
+    "zero",
+]
 """Unary operations with f(0) = 0; further arguments only steer them."""
 
-ZERO_TO_ANYTHING = (
-    "sigmoid hardsigmoid softplus logsigmoid exp exp2 cos cosh acos acosh erfc threshold alpha_dropout "
-    "feature_alpha_dropout logical_not bitwise_not isnan isinf isfinite ones_like empty_like rand_like randn_like "
-    "full_like bernoulli normal uniform fill exponential"
-).split()
+ZERO_TO_ANYTHING = [
+    "sigmoid",
+    "hardsigmoid",
+    "softplus",
+    "logsigmoid",
+    "log_sigmoid",
+    "exp",
+    "exp2",
+    "cos",
+    "cosh",
+    "acos",
+    "acosh",
+    "erfc",
+    "threshold",
+    "alpha_dropout",
+    "feature_alpha_dropout",
+    "logical_not",
+    "bitwise_not",
+    "isnan",
+    "isinf",
+    "isfinite",
+    "ones_like",
+    "empty_like",
+    "rand_like",
+    "randn_like",
+    "full_like",
+    "bernoulli",
+    "normal",
+    "uniform",
+    "fill",
+    "exponential",
+]
 """Unary operations that may turn zero into something else (never into infinity)."""
 
-ZERO_TO_INFINITY = "reciprocal rsqrt log log2 log10 logit digamma lgamma".split()
+ZERO_TO_INFINITY = ["reciprocal", "rsqrt", "log", "log2", "log10", "logit", "digamma", "lgamma"]
 """Unary operations that are not finite at zero, so that a masked network would not be either."""
 
-SUMS = "add sub maximum minimum fmax fmin hypot where lerp addcmul logical_or logical_xor copysign copy".split()
+SUMS = [
+    "add",
+    "sub",
+    "maximum",
+    "minimum",
+    "fmax",
+    "fmin",
+    "hypot",
+    "where",
+    "lerp",
+    "addcmul",
+    "logical_or",
+    "logical_xor",
+    "copysign",
+    "copy",
+]
 """Operations that are zero where all their tensors are."""
 
-COMPARISONS = "eq ne gt ge lt le greater less not_equal greater_equal less_equal isclose".split()
+COMPARISONS = [
+    "eq",
+    "ne",
+    "gt",
+    "ge",
+    "lt",
+    "le",
+    "greater",
+    "less",
+    "not_equal",
+    "greater_equal",
+    "less_equal",
+    "isclose",
+]
 
 INFINITE = "it is not finite where pruned slices are zero"
 
@@ -187,7 +306,12 @@ def secateur_op_rules() -> list[OpRule]:
         rule("hardtanh", ["hardtanh"], "input, min_val|min=-1.0, max_val|max=1.0, inplace=False", hardtanh),
         rule("sums", SUMS, "*args, alpha=1, value=1", sums),
         rule("mul", ["mul", "logical_and"], "input, other", product),
-        rule("div", ["div", "floor_divide", "floordiv", "fmod", "remainder"], "input, other, rounding_mode=None", quotient),
+        rule(
+            "div",
+            ["div", "floor_divide", "floordiv", "fmod", "remainder"],
+            "input, other, rounding_mode=None",
+            quotient,
+        ),
         rule("pow", ["pow", "float_power"], "input, exponent", power),
         rule("masked_fill", ["masked_fill"], "input, mask, value", masked_fill),
         rule("compare", COMPARISONS, "*args", compare),
@@ -197,7 +321,7 @@ def secateur_op_rules() -> list[OpRule]:
 
 def hardtanh(site: Site) -> Sequence[Axis]:
     """Zero stays zero if it lies between the bounds."""
-    if site["min_val"] <= 0 <= site["max_val"]:
+    if plain(site["min_val"]) <= 0 <= plain(site["max_val"]):
         return unary_zero(site)
     return unary(site)
 

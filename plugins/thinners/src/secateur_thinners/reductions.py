@@ -15,9 +15,7 @@ from secateur.hookspecs import hookimpl
 from secateur.records import OpRule
 from secateur_thinners.pointwise import broadcast
 
-REDUCTION = (
-    "input, dim|axis=None, keepdim|keepdims=False, dtype=None, correction=None, unbiased=None, p=None, ord=None"
-)
+REDUCTION = "input, dim|axis=None, keepdim|keepdims=False, dtype=None, correction=None, unbiased=None, p=None, ord=None"
 
 
 def reduction(summing: bool, zero: bool) -> Callable[[Site], list[Sequence[Axis]]]:
@@ -27,7 +25,8 @@ def reduction(summing: bool, zero: bool) -> Callable[[Site], list[Sequence[Axis]
         data, dims, keep = site["input"], site["dim"], site["keepdim"]
         if isinstance(dims, bool):  # std(x, unbiased)
             dims = None
-        return [_reduced(site, data, dims, bool(plain(keep)), summing, zero) for _ in site.shapes]
+        # A second output holds places (`median`, `mode`), which are not zero, or another statistic (`var_mean`).
+        return [_reduced(site, data, dims, bool(plain(keep)), summing, zero and not i) for i in range(len(site.shapes))]
 
     return apply
 

@@ -114,13 +114,12 @@ def _stretched(site: Site, axis: Axis, length: int, size: Any) -> Axis:
 
 
 def repeat(site: Site) -> Sequence[Axis]:
-    """Each axis is repeated as a whole, some number of times."""
+    """Each axis is repeated as a whole, some number of times; `tile` may leave out counts of the first axes."""
     data, counts = site["input"], _listed(site["repeats"])
+    counts = [1] * (len(data) - len(counts)) + counts
     missing = len(counts) - len(data)
     made = [fixed(count) for count in counts[:missing]]
-    return made + [
-        site.merge(fixed(count), axis) for count, axis in zip(counts[missing:], data.axes, strict=True)
-    ]
+    return made + [site.merge(fixed(count), axis) for count, axis in zip(counts[missing:], data.axes, strict=True)]
 
 
 def flip(site: Site) -> Sequence[Axis]:

@@ -1,0 +1,58 @@
+"""Sizes that no axis follows: integers that a call reads as plain numbers, which therefore must keep their value.
+
+`torch.zeros(x.shape[1])` makes a tensor whose length no rule ties to anything, `x * x.shape[1]` scales by it, and
+`x.shape[1] ** -0.5` is lost to arithmetic. If such a number depends on an axis that could become shorter, the
+units that would change it stay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from secateur.coupling.facts import Facts, SizeFact
+from secateur.coupling.labels import Labels
+from secateur.graph.ir import Graph
+from secateur.graph.sizes import Attribute, Expr, Literal, Size, leaves
+
+
+def unfollowed(graph: Graph, facts: Facts, labels: Mapping[str, Labels]) -> list[SizeFact]:
+    """A fact for every integer that may change with the network and that no rule accounted for."""
+    solved = {fact.expr for fact in facts.sizes if isinstance(fact.expr, Attribute)}
+
+    def may_change(expr: Expr) -> bool:
+        return any(
+            leaf in solved if isinstance(leaf, Attribute) else labels[leaf.value][leaf.axis].free
+            for leaf in leaves(expr)
+            if not isinstance(leaf, Literal)
+        )
+
+    nothing = np.empty(0, np.int64)
+    found = [
+        SizeFact(size.expr, nothing, op, size.value)
+        for op in graph.ops.values()
+        for size in _sizes((op.args, op.kwargs))
+        if id(size) not in facts.followed and may_change(size.expr)
+    ]
+    found += [
+        SizeFact(size.expr, nothing, None, size.value, f"{size} is used as a number at {source}")
+        for size, source in graph.numbers
+        if may_change(size.expr)
+    ]
+    return found
+
+
+def _sizes(nested: Any) -> Iterator[Size]:
+    if isinstance(nested, Size):
+        if not isinstance(nested.expr, Literal):
+            yield nested
+    elif isinstance(nested, Mapping):
+        for entry in nested.values():
+            yield from _sizes(entry)
+    elif isinstance(nested, tuple | list):
+        for entry in nested:
+            yield from _sizes(entry)
+    elif isinstance(nested, slice):
+        yield from _sizes((nested.start, nested.stop, nested.step))
