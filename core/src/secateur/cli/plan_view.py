@@ -91,4 +91,6 @@ def size_table(before: Size, after: Size, latency: Comparison | None = None, bat
         examples = "1 example" if batch == 1 else f"{batch} examples"
         left = f"{1 / latency.ratio:.1%}" if latency.ratio else "-"
         table.add_row(f"latency of {examples}, ms", f"{1e3 * a.median:.2f}", f"{1e3 * b.median:.2f}", left)
+        spread = (f"{1e3 * each.low:.2f} to {1e3 * each.high:.2f}" for each in (a, b))
+        table.add_row("  half of the runs, ms", *spread, "", style="dim")
     return table

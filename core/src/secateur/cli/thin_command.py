@@ -59,8 +59,8 @@ def run(arguments: argparse.Namespace) -> int:
     with progress.status("thinning" if arguments.no_verify else "thinning and verifying"):
         report = thin(model, plan, verify=not arguments.no_verify, example_inputs=inputs)
         after = size_of(model, inputs, arguments.builder)
-    with progress.status("measuring"):
-        latency = latency_pair(dense, model, inputs, repeats=30, warmup=5) if dense is not None else None
+    # No spinner here: it would take time of its own from what is timed.
+    latency = latency_pair(dense, model, inputs, repeats=50, warmup=5) if dense is not None else None
     save(arguments.output, model)
     out.print(_what_left(built, plan), markup=False)
     out.print(size_table(before, after, latency, batch=_batch(inputs)))
