@@ -216,7 +216,7 @@ def test_latency_and_no_verification(capsys: pytest.CaptureFixture[str]) -> None
     assert main(["thin", "net.py:Net", *INPUT, "-o", "x", "--latency", "--no-verify"]) == 0
     out = capsys.readouterr().out
     assert any(row[:4] == ["latency", "of", "2", "examples,"] and len(row) == 8 for row in rows(out))
-    assert any(row[:6] == ["half", "of", "the", "runs,", "ms", row[5]] and row[6] == "to" for row in rows(out))
+    assert any(row[:5] == ["half", "of", "the", "runs,", "ms"] and row.count("to") == 2 for row in rows(out))
     assert "masked and thinned were not compared (--no-verify)" in out
 
 
