@@ -12,7 +12,7 @@ from secateur.checkpoint.optimizer import check_optimizer, load_optimizer
 from secateur.checkpoint.rollback import Snapshot
 from secateur.errors import CheckpointError
 from secateur.thinning.recipe import Recipe
-from secateur.thinning.transaction import thin
+from secateur.thinning.transaction import replay
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -66,7 +66,7 @@ def _apply(
     model: nn.Module, optimizer: Optimizer | None, steps: Recipe, contents: Contents, tensors: dict[str, Tensor]
 ) -> None:
     for step in steps.steps:
-        thin(model, step.plan(), verify=False)
+        replay(model, step.plan())
     values = {name.removeprefix(MODEL): value for name, value in tensors.items() if name.startswith(MODEL)}
     values |= {name: values[first] for name, first in contents.tied.items()}
     model.load_state_dict(values, strict=True)

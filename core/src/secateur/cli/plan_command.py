@@ -25,7 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Plan and print."""
     from secateur.checkpoint.files import check_writable, replacing
-    from secateur.thinning.transaction import thin
+    from secateur.thinning.transaction import replay
 
     file = arguments.json if arguments.json != "-" else None
     if file:
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     with progress.status("measuring before and after"):
         before = size_of(built.model, inputs, arguments.builder)
-        thin(built.model, plan, verify=False)  # the model was built for this look and is not saved
+        replay(built.model, plan)  # the model was built for this look and is not saved
         after = size_of(built.model, inputs, arguments.builder)
     show_plan(out, built, plan)
     out.print(size_table(before, after))

@@ -8,7 +8,8 @@ run and compared with the masked one. Anything that fails puts everything back.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,8 +55,7 @@ def thin(
             hint="give example_inputs=, or verify=False",
         )
     before = sum(parameter.numel() for parameter in model.parameters())
-    journal = _Journal()
-    try:
+    with _all_or_nothing() as journal:
         reference = _reference(model, plan, inputs) if verify else []
         _commit(model, plan, optimizer, journal)
         difference = _verified(model, inputs, reference) if verify else None
@@ -63,12 +63,15 @@ def thin(
         after = sum(parameter.numel() for parameter in model.parameters())
         report = Report(plan, before, after, time.perf_counter() - start, difference)
         current().model_thinned(report)
-    except BaseException as error:
-        journal.undo()
-        if isinstance(error, SecateurError) or not isinstance(error, Exception):
-            raise
-        raise ThinError(f"{type(error).__name__}: {error}", where="thin", hint="the model is as it was") from error
     return report
+
+
+def replay(model: nn.Module, plan: Plan) -> None:
+    """Cut a model as a plan says, without running it and without telling any plugin: to rebuild what was thinned before."""
+    check_fits(model, plan)
+    with _all_or_nothing() as journal:
+        _commit(model, plan, None, journal)
+        journal.did(record(model, plan))
 
 
 class _Journal:
@@ -83,6 +86,19 @@ class _Journal:
     def undo(self) -> None:
         while self._steps:
             self._steps.pop()()
+
+
+@contextmanager
+def _all_or_nothing() -> Iterator[_Journal]:
+    """Undo everything that the body noted in the journal if it fails."""
+    journal = _Journal()
+    try:
+        yield journal
+    except BaseException as error:
+        journal.undo()
+        if isinstance(error, SecateurError) or not isinstance(error, Exception):
+            raise
+        raise ThinError(f"{type(error).__name__}: {error}", where="thin", hint="the model is as it was") from error
 
 
 def _commit(model: nn.Module, plan: Plan, optimizer: Optimizer | None, journal: _Journal) -> None:
