@@ -11,10 +11,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test lint format types contracts bench clean
+.PHONY: help install demo test lint format types contracts bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+install: $(VENV)/.dev ## install the packages and the development tools into .venv
 
 demo: $(VENV)/.packages ## train, prune, thin and fine-tune a small network, and report
 	$(BIN)/secateur run examples/demo.yaml --output runs/demo

@@ -9,6 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from secateur.cli import builtin
+from secateur.plugins import PluginManager
+from secateur.plugins.manager import CORE
+
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")
 
 
@@ -34,6 +38,16 @@ def test_commands_of_the_documentation_exist(document: str, root: Path) -> None:
     assert named <= targets(root)
     for path in re.findall(r"(?:benchmarks|examples|tests|docs)/[\w./-]+\.\w+", text):
         assert (root / path).is_file(), f"{document} names {path}, which does not exist"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_sub_commands_of_the_documentation_exist(document: str, root: Path) -> None:
+    plugins = PluginManager.discover()
+    plugins.register(builtin, CORE)
+    file = root / document
+    lines = typed_lines(file.read_text()) if file.is_file() else []
+    named = {line.split()[1] for line in lines if line.startswith("secateur ")}
+    assert named <= set(plugins.commands), f"{document} names sub-commands that do not exist"
 
 
 def test_help_lists_every_target(root: Path) -> None:
