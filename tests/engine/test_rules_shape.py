@@ -80,7 +80,7 @@ FREE: dict[str, Body] = {
     "ravel": lambda x: x.ravel().view(x.shape),
     "batch times channel": lambda x: x.view(-1, 1, 4, 5).tanh().view(x.shape[0], -1, 4, 5),
     "channel times rows": lambda x: x.view(x.size(0), -1, 5).view(x.size(0), x.size(1), -1, 5),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FREE)
@@ -93,29 +93,59 @@ LITERAL: dict[str, tuple[Body, str]] = {
     "reshape": (lambda x: x.flatten(2).reshape(2, 8, 4, 5), "a size of this reshape is written as the number 8"),
     "flat": (lambda x: x.view(-1, 160).unflatten(1, (8, 4, 5)), "a size of this reshape is written as the number 160"),
     "unflatten": (lambda x: x.flatten(1).unflatten(1, (8, 20)).unflatten(2, (4, 5)), "written as the number 8"),
-    "expand": (lambda x: x.mean((2, 3), True).expand(2, 8, 4, 5), "a size of this expansion is written as the number 8"),
+    "expand": (
+        lambda x: x.mean((2, 3), True).expand(2, 8, 4, 5),
+        "a size of this expansion is written as the number 8",
+    ),
     "split": (lambda x: torch.cat(x.split(4, 1), 1), "the size of a part is written as the number 4"),
-    "split sizes": (lambda x: torch.cat(torch.split(x, [3, 5], dim=1)[::-1], 1), "the size of a part is written as the number"),
-    "narrow": (lambda x: torch.cat([x.narrow(1, 0, 4), x.narrow(1, 4, 4)], 1), "the length of a slice is written as the number 4"),
-    "slice": (lambda x: torch.cat([x[:, 8:], x[:, :7], x[:, 7:]], 1), "the bound of a slice is written as the number 7"),
-    "slice from the end": (lambda x: torch.cat([x[:, -8:], x[:, :-8]], 1), "the bound of a slice is counted from the end"),
+    "split sizes": (
+        lambda x: torch.cat(torch.split(x, [3, 5], dim=1)[::-1], 1),
+        "the size of a part is written as the number",
+    ),
+    "narrow": (
+        lambda x: torch.cat([x.narrow(1, 0, 4), x.narrow(1, 4, 4)], 1),
+        "the length of a slice is written as the number 4",
+    ),
+    "slice": (
+        lambda x: torch.cat([x[:, 8:], x[:, :7], x[:, 7:]], 1),
+        "the bound of a slice is written as the number 7",
+    ),
+    "slice from the end": (
+        lambda x: torch.cat([x[:, -8:], x[:, :-8]], 1),
+        "the bound of a slice is counted from the end",
+    ),
     "step": (lambda x: torch.cat([x[:, ::2], x[:, 1::2]], 1), "it is read in steps"),
     "index": (lambda x: x * x[:, 7][:, None], "index 7 is taken out of it"),
     "select": (lambda x: x + x.select(1, -8).unsqueeze(1), "index -8 is taken out of it"),
     "index_select": (lambda x: x.index_select(1, torch.arange(7, -1, -1)), "indices are taken out of it"),
     "list": (lambda x: x[:, [7, 6, 5, 4, 3, 2, 1, 0]], "it is indexed by a tensor or a list"),
-    "list alone": (lambda x: x.transpose(0, 1)[[0, 1, 2, 3, 4, 5, 6, 7]].transpose(0, 1), "it is indexed by a tensor or a list"),
+    "list alone": (
+        lambda x: x.transpose(0, 1)[[0, 1, 2, 3, 4, 5, 6, 7]].transpose(0, 1),
+        "it is indexed by a tensor or a list",
+    ),
     "tensor": (lambda x: x[:, torch.arange(8)], "it is indexed by a tensor or a list"),
     "unbind": (lambda x: torch.stack(x.unbind(1), 1), "each index becomes a tensor of its own"),
     "iteration": (lambda x: torch.stack(list(x.transpose(0, 1)), 1), "each index becomes a tensor of its own"),
     "pieces": (lambda x: torch.cat(x.chunk(3, 1), 1), "it is cut into parts of unequal length"),
     "tensor_split": (lambda x: torch.cat(x.tensor_split((2, 5), 1), 1), "it is cut at given places"),
-    "reflect pad": (lambda x: F.pad(x.transpose(1, 3)[0], (1, 1), mode="reflect")[None, ..., 1:9].transpose(1, 3), "it is padded by its own entries"),
-    "crop": (lambda x: torch.cat([x, F.pad(x, (0, 0, 0, 0, -4, 0))], 1)[:, :8], "it is padded by its own entries, or cropped"),
-    "integer of a computation": (lambda x: torch.cat([x[:, int(x.shape[1] * 0.5) :], x[:, :4]], 1), "written as the number 4"),
+    "reflect pad": (
+        lambda x: F.pad(x.transpose(1, 3)[0], (1, 1), mode="reflect")[None, ..., 1:9].transpose(1, 3),
+        "it is padded by its own entries",
+    ),
+    "crop": (
+        lambda x: torch.cat([x, F.pad(x, (0, 0, 0, 0, -4, 0))], 1)[:, :8],
+        "it is padded by its own entries, or cropped",
+    ),
+    "integer of a computation": (
+        lambda x: torch.cat([x[:, int(x.shape[1] * 0.5) :], x[:, :4]], 1),
+        "written as the number 4",
+    ),
     "roll": (lambda x: x.roll(1, 1), "no rule for the operation 'roll'"),
-    "dtype view": (lambda x: x.view(torch.int64).view(torch.float64), "the elements are reinterpreted as another dtype"),
-}  # fmt: skip
+    "dtype view": (
+        lambda x: x.view(torch.int64).view(torch.float64),
+        "the elements are reinterpreted as another dtype",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", LITERAL)
@@ -128,7 +158,10 @@ def test_literals_are_refused_with_file_and_line(law: Any, name: str) -> None:
 OWN: dict[str, tuple[Body, dict[str, Any], dict[str, Any]]] = {
     "attribute": (lambda self, x: x.view(-1, self.width, 20).view(-1, self.width, 4, 5), {"width": 8}, {"width": 4}),
     "product of attributes": (
-        lambda self, x: x.view(-1, self.width * 4 * 5).view(-1, self.width, 4, 5), {"width": 8}, {"width": 4}),
+        lambda self, x: x.view(-1, self.width * 4 * 5).view(-1, self.width, 4, 5),
+        {"width": 8},
+        {"width": 4},
+    ),
     "flat features": (lambda self, x: x.view(-1, self.flat).view(len(x), -1, 4, 5), {"flat": 160}, {"flat": 80}),
     "tuple": (lambda self, x: x.flatten(2).view(2, *self.shape), {"shape": (8, 4, 5)}, {"shape": (4, 4, 5)}),
     "list": (lambda self, x: x.flatten(2).view([2, *self.shape]), {"shape": [8, 4, 5]}, {"shape": [4, 4, 5]}),
@@ -138,12 +171,15 @@ OWN: dict[str, tuple[Body, dict[str, Any], dict[str, Any]]] = {
     "split beyond the end": (lambda self, x: x.split(self.half, 1)[0], {"half": 100}, {"half": 100}),
     "slice": (lambda self, x: torch.cat([x[:, self.half :], x[:, : self.half]], 1), {"half": 4}, {}),
     "slice beyond the end": (lambda self, x: x[:, : self.half], {"half": 100}, {"half": 100}),
-    "narrow": (lambda self, x: torch.cat([x.narrow(1, self.part, x.size(1) - self.part), x.narrow(1, 0, self.part)], 1),
-               {"part": 2}, {}),
+    "narrow": (
+        lambda self, x: torch.cat([x.narrow(1, self.part, x.size(1) - self.part), x.narrow(1, 0, self.part)], 1),
+        {"part": 2},
+        {},
+    ),
     "outer part": (lambda self, x: x.view(2, self.groups, -1, 4, 5).tanh().flatten(1, 2), {"groups": 4}, {}),
     "unused": (lambda self, x: x.relu(), {"width": 8, "shape": (8, 8)}, {"width": 8, "shape": (8, 8)}),
     "number, not a size": (lambda self, x: x * self.scale, {"scale": 8}, {"scale": 8}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", OWN)
@@ -191,7 +227,7 @@ CONTRADICTIONS: dict[str, Body] = {
     "repeated by its size": lambda x: x.mean(1, keepdim=True).repeat(1, x.size(1), 1, 1),
     "expanded by its size": lambda x: x[:, :1].expand(-1, x.size(1), -1, -1),
     "mean by hand": lambda x: x * (x.sum(1, keepdim=True) / x.size(1)),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CONTRADICTIONS)

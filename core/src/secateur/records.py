@@ -55,7 +55,8 @@ class LayerAdapter:
     """Which integer attributes of a module type mirror the length of which axis.
 
     `mirrors` maps an attribute to a reference: `"input:1"`, `"output:-1"` (the module's first input or output
-    and the axis) or `"weight:0"` (one of its parameters or buffers and the axis).
+    and the axis) or `"weight:0"` (one of its parameters or buffers and the axis). Of several, `"input:1|weight:1"`, the
+    first that exists counts: a module whose weights are used without calling it has no input.
     """
 
     name: str

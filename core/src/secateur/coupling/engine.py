@@ -17,7 +17,7 @@ from secateur.coupling.facts import Facts, SizeFact
 from secateur.coupling.labels import Axis, Labels, fixed
 from secateur.coupling.site import Site
 from secateur.errors import PluginError
-from secateur.graph.ir import Graph, Op, Value
+from secateur.graph.ir import Graph, ModuleCall, Op, Value
 from secateur.graph.sizes import Attribute
 from secateur.records import LayerAdapter, OpRule
 
@@ -151,17 +151,23 @@ def _mirror(graph: Graph, facts: Facts, labels: Mapping[str, Labels], adapters: 
     for call in graph.calls:
         # A subclass that computes otherwise does no harm: attributes are matched by value, and a contradiction fixes.
         adapter = next((adapters[kind] for kind in (call.type, *call.bases) if kind in adapters), None)
-        for attribute, reference in (adapter.mirrors if adapter else {}).items():
-            where, _, axis = reference.partition(":")
-            if where in ("input", "output"):
-                names = call.inputs if where == "input" else call.outputs
-                name = names[0] if names else ""
-            else:
-                name = f"{call.module}.{where}" if call.module else where
-                name = graph.aliases.get(name, name)
+        for attribute, references in (adapter.mirrors if adapter else {}).items():
+            found = (_referred(reference, call, graph, labels) for reference in references.split("|"))
+            mirrored = next((axis for axis in found if axis is not None), None)
             held: Any = graph.attributes.get((call.module, attribute))
-            if name not in labels or not -len(labels[name]) <= int(axis) < len(labels[name]):
-                continue
-            mirrored = labels[name][int(axis)]
-            if held == len(mirrored) and mirrored.free:
+            if mirrored is not None and held == len(mirrored) and mirrored.free:
                 facts.sizes.append(SizeFact(Attribute(call.module, attribute), mirrored.atoms, None))
+
+
+def _referred(reference: str, call: ModuleCall, graph: Graph, labels: Mapping[str, Labels]) -> Axis | None:
+    """The axis that `"input:1"` or `"weight:0"` means for one call; None if there is none."""
+    where, _, axis = reference.partition(":")
+    if where in ("input", "output"):
+        names = call.inputs if where == "input" else call.outputs
+        name = names[0] if names else ""
+    else:
+        name = f"{call.module}.{where}" if call.module else where
+        name = graph.aliases.get(name, name)
+    if name not in labels or not -len(labels[name]) <= int(axis) < len(labels[name]):
+        return None
+    return labels[name][int(axis)]

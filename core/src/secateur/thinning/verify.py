@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
+
+from secateur.graph.preserve import preserved
 
 if TYPE_CHECKING:
     import torch
@@ -33,24 +34,19 @@ class Difference:
 
 @contextmanager
 def quiet(model: nn.Module) -> Iterator[None]:
-    """Eval mode, no gradients, and the random state, training flags and buffers restored afterwards."""
+    """Eval mode, no gradients; the random state, the modules' attributes and the buffers are restored afterwards."""
     import torch
 
-    modes = [(module, module.training) for module in model.modules()]
     buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
-    states = torch.get_rng_state(), random.getstate()
     try:
-        model.eval()
-        with torch.no_grad():
+        with preserved(model), torch.no_grad():
+            for module in model.modules():
+                module.training = False
             yield
     finally:
-        for module, mode in modes:
-            module.training = mode
         for buffer, saved in buffers:
             if buffer.shape == saved.shape and not torch.equal(buffer, saved):
                 buffer.data.copy_(saved)
-        torch.set_rng_state(states[0])
-        random.setstate(states[1])
 
 
 def outputs(model: nn.Module, inputs: Any) -> list[Tensor]:

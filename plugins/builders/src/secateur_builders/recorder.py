@@ -17,6 +17,9 @@ from secateur.graph.sizes import AxisLength, Size
 from secateur_builders.calls import calling_line, operation_name
 from secateur_builders.provenance import TrackedInt, as_size
 
+VALUE_READS = frozenset({"numpy", "tolist", "array", "dlpack", "data_ptr", "storage", "untyped_storage"})
+"""Calls that take the numbers out of torch's sight; they are recorded without outputs, and no rule knows them."""
+
 LARGEST_CONSTANT = 1_000_000
 """Integer constants with more elements than this are not kept as data."""
 
@@ -98,7 +101,7 @@ class Recorder(TorchFunctionMode):
         result = func(*moved_args, **moved_kwargs)
         outputs = list(_tensors(result))
         changed = [tensors[0]] if name == "setitem" and tensors else []
-        if outputs or changed:
+        if outputs or changed or (tensors and name in VALUE_READS):
             name = name.removeprefix("property:")
             given = tuple(reversed(args)) if reflected and len(args) == 2 else args
             touched = {
@@ -175,7 +178,7 @@ class Recorder(TorchFunctionMode):
 
         def leave(module: nn.Module, inputs: Any, keywords: Any, outputs: Any) -> None:
             path = self.stack.pop()
-            types = [f"{kind.__module__}.{kind.__qualname__}" for kind in type(module).__mro__]
+            types = _types(module)
             if id(module) in self.paths and outputs is not None:
                 self.record.calls.append(
                     ModuleCall(
@@ -183,7 +186,7 @@ class Recorder(TorchFunctionMode):
                         types[0],
                         tuple(self.known.get(id(tensor), "") for tensor in _tensors((inputs, keywords))),
                         tuple(self.known.get(id(tensor), "") for tensor in _tensors(outputs)),
-                        tuple(types[1:-2]),
+                        types[1:],
                     )
                 )
 
@@ -196,6 +199,15 @@ class Recorder(TorchFunctionMode):
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def note_uncalled(model: nn.Module, record: Record) -> None:
+    """Note the modules that were never called, as calls without inputs: functions may have used their weights."""
+    called = {call.module for call in record.calls}
+    for path, module in model.named_modules():
+        if path not in called and any(True for _ in module.parameters(recurse=False)):
+            types = _types(module)
+            record.calls.append(ModuleCall(path, types[0], (), (), types[1:]))
 
 
 # -- reading shapes ----------------------------------------------------------------------------------------
@@ -269,6 +281,12 @@ def _map(function: Callable[[Any], Any], nested: Any) -> Any:
 
 def _to_meta(argument: Any) -> Any:
     return argument.to("meta") if isinstance(argument, Tensor) and not argument.is_meta else argument
+
+
+def _types(module: nn.Module) -> tuple[str, ...]:
+    """Qualified names of a module's type and of the modules it derives from, nearest first."""
+    kinds = [kind for kind in type(module).__mro__ if issubclass(kind, nn.Module) and kind is not nn.Module]
+    return tuple(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds) or ("torch.nn.modules.module.Module",)
 
 
 def _version(tensor: Tensor) -> int | None:

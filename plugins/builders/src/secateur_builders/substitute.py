@@ -7,7 +7,6 @@ the run, the model is afterwards exactly as it was.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
@@ -16,6 +15,7 @@ import torch
 from attrs import define, field
 from torch import Tensor, nn
 
+from secateur.graph.preserve import preserved
 from secateur.graph.sizes import Attribute
 from secateur_builders.provenance import TrackedInt
 
@@ -36,9 +36,7 @@ class StandIns:
 def substituted(model: nn.Module, device: Device, training: bool) -> Iterator[StandIns]:
     """Run the body with stand-ins in the model, in eval or training mode, and restore everything."""
     modules = list(model.named_modules())
-    held = [[(table, dict(table)) for table in _tables(module)] for _, module in modules]
-    states = (torch.get_rng_state(), random.getstate())
-    try:
+    with preserved(model):
         stand_ins = StandIns()
         _swap_tensors(modules, device, stand_ins)
         _swap_integers(modules, stand_ins)
@@ -46,17 +44,6 @@ def substituted(model: nn.Module, device: Device, training: bool) -> Iterator[St
             module.training = training
         with torch.no_grad():
             yield stand_ins
-    finally:
-        for tables in held:
-            for table, contents in tables:
-                table.clear()
-                table.update(contents)
-        torch.set_rng_state(states[0])
-        random.setstate(states[1])
-
-
-def _tables(module: nn.Module) -> tuple[dict[str, Any], ...]:
-    return module.__dict__, module._parameters, module._buffers, module._modules
 
 
 def _swap_tensors(modules: list[tuple[str, nn.Module]], device: Device, stand_ins: StandIns) -> None:
@@ -84,7 +71,7 @@ def _stand_in(tensor: Tensor, kind: str, device: Device) -> Tensor:
     floating = tensor.is_floating_point() or tensor.is_complex()
     bare = tensor.detach()
     if kind == "parameter":
-        moved = bare.to("meta") if device == "meta" else bare
+        moved = bare.to("meta") if device == "meta" else bare.clone()
         return nn.Parameter(moved, requires_grad=tensor.requires_grad)
     return bare.to("meta") if device == "meta" and floating else bare.clone()
 

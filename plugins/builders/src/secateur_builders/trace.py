@@ -29,7 +29,7 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
     """Record the graph of one forward; see the module's docstring. Raises `CaptureError` if the forward fails."""
     from torch import nn
 
-    from secateur_builders.recorder import Record
+    from secateur_builders.recorder import Record, note_uncalled
 
     if not isinstance(model, nn.Module):
         raise CaptureError(f"expected a torch.nn.Module, got {type(model).__name__}", where="model")
@@ -59,6 +59,7 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
                 opaque or trained[1].opaque,
             )
     unused = _unused(run.stand_ins, record)
+    note_uncalled(model, record)
     if record.lost or opaque:  # a tensor escaped the record: whatever nobody read may be an output
         outputs |= dict.fromkeys(_unread(record))
     return Graph(

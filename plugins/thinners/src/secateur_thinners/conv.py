@@ -1,7 +1,7 @@
 """Convolution: y[o] = b[o] + sum over i of w[o, i] * x[i], within each group of channels.
 
-Output channel o is row o of the weight; input channel i is read by column i. With G groups the input channels are G × I, the
-output channels G × J, both products: an output channel leaves if its group or its place within the group does.
+Output channel o is row o of the weight; input channel i is read by column i. With G groups the input channels are
+G × I, the output channels G × J, both products: an output channel leaves if its group or its place within it does.
 Transposed convolution swaps the first two axes of the weight. A depthwise convolution is the case I = 1.
 """
 
@@ -102,9 +102,13 @@ def secateur_layer_adapters() -> list[LayerAdapter]:
     """The numbers of channels that convolution modules hold."""
     return [
         LayerAdapter(
-            name=f"conv{space}d",
-            types=(f"torch.nn.modules.conv.Conv{space}d", f"torch.nn.modules.conv.ConvTranspose{space}d"),
-            mirrors={"in_channels": f"input:{-space - 1}", "out_channels": f"output:{-space - 1}"},
+            name=f"conv{transposed.lower()}{space}d",
+            types=(f"torch.nn.modules.conv.Conv{transposed}{space}d",),
+            mirrors={
+                "in_channels": f"input:{-space - 1}|weight:{1 - swapped}",
+                "out_channels": f"output:{-space - 1}|weight:{swapped}",
+            },
         )
         for space in (1, 2, 3)
+        for swapped, transposed in enumerate(("", "Transpose"))
     ]

@@ -6,6 +6,7 @@ Concatenation concatenates vectors of atoms, splitting slices them. Equal parts 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -105,7 +106,7 @@ def unbind(site: Site) -> list[Sequence[Axis]]:
 
 def _parts(site: Site, axis: Axis, lengths: Sequence[int]) -> list[Axis]:
     bounds = np.cumsum([0, *lengths])
-    return [Axis(axis.atoms[start:stop], axis.zero) for start, stop in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [Axis(axis.atoms[start:stop], axis.zero) for start, stop in pairwise(bounds)]
 
 
 def _stay(site: Site, axis: Axis, parts: Sequence[Axis], reason: str) -> list[Axis]:

@@ -43,5 +43,5 @@ def secateur_op_rules() -> list[OpRule]:
 def secateur_layer_adapters() -> list[LayerAdapter]:
     """The numbers of features that `nn.Linear` holds."""
     types = ("torch.nn.modules.linear.Linear", "torch.nn.modules.linear.NonDynamicallyQuantizableLinear")
-    mirrors = {"in_features": "input:-1", "out_features": "output:-1"}
+    mirrors = {"in_features": "input:-1|weight:1", "out_features": "output:-1|weight:0"}
     return [LayerAdapter(name="linear", types=types, mirrors=mirrors)]

@@ -14,148 +14,29 @@ from secateur.coupling.site import Site, plain
 from secateur.hookspecs import hookimpl
 from secateur.records import LayerAdapter, OpRule
 
-ZERO_TO_ZERO = [
-    "relu",
-    "relu6",
-    "leaky_relu",
-    "elu",
-    "selu",
-    "celu",
-    "gelu",
-    "silu",
-    "mish",
-    "hardswish",
-    "tanh",
-    "tanhshrink",
-    "softshrink",
-    "hardshrink",
-    "softsign",
-    "rrelu",
-    "abs",
-    "neg",
-    "sqrt",
-    "square",
-    "sin",
-    "asin",
-    "sinh",
-    "asinh",
-    "tan",
-    "atan",
-    "atanh",
-    "erf",
-    "expm1",
-    "log1p",
-    "sign",
-    "sgn",
-    "trunc",
-    "round",
-    "ceil",
-    "floor",
-    "frac",
-    "positive",
-    "nan_to_num",
-    "dropout",
-    "dropout1d",
-    "dropout2d",
-    "dropout3d",
-    "feature_dropout",
-    "contiguous",
-    "clone",
-    "detach",
-    "data",
-    "requires_grad",
-    "to",
-    "type",
-    "type_as",
-    "float",
-    "double",
-    "half",
-    "bfloat16",
-    "int",
-    "long",
-    "short",
-    "bool",
-    "cpu",
-    "cuda",
-    "alias",
-    "identity",
-    "conj",
-    "real",
-    "zeros_like",
-    "fill_zero",
-    "zero",
-]
+ZERO_TO_ZERO = (
+    "relu relu6 leaky_relu elu selu celu gelu silu mish hardswish tanh tanhshrink softshrink hardshrink softsign "
+    "rrelu abs neg sqrt square sin asin sinh asinh tan atan atanh erf expm1 log1p sign sgn trunc round ceil floor "
+    "frac positive nan_to_num dropout dropout1d dropout2d dropout3d feature_dropout contiguous clone detach data "
+    "requires_grad to type type_as float double half bfloat16 int long short bool cpu cuda alias identity conj real "
+    "zeros_like fill_zero zero"
+)
 """Unary operations with f(0) = 0; further arguments only steer them."""
 
-ZERO_TO_ANYTHING = [
-    "sigmoid",
-    "hardsigmoid",
-    "softplus",
-    "logsigmoid",
-    "log_sigmoid",
-    "exp",
-    "exp2",
-    "cos",
-    "cosh",
-    "acos",
-    "acosh",
-    "erfc",
-    "threshold",
-    "alpha_dropout",
-    "feature_alpha_dropout",
-    "logical_not",
-    "bitwise_not",
-    "isnan",
-    "isinf",
-    "isfinite",
-    "ones_like",
-    "empty_like",
-    "rand_like",
-    "randn_like",
-    "full_like",
-    "bernoulli",
-    "normal",
-    "uniform",
-    "fill",
-    "exponential",
-]
+ZERO_TO_ANYTHING = (
+    "sigmoid hardsigmoid softplus logsigmoid log_sigmoid exp exp2 cos cosh acos acosh erfc threshold alpha_dropout "
+    "feature_alpha_dropout logical_not bitwise_not isnan isinf isfinite ones_like empty_like rand_like randn_like "
+    "full_like bernoulli normal uniform fill exponential"
+)
 """Unary operations that may turn zero into something else (never into infinity)."""
 
-ZERO_TO_INFINITY = ["reciprocal", "rsqrt", "log", "log2", "log10", "logit", "digamma", "lgamma"]
+ZERO_TO_INFINITY = "reciprocal rsqrt log log2 log10 logit digamma lgamma"
 """Unary operations that are not finite at zero, so that a masked network would not be either."""
 
-SUMS = [
-    "add",
-    "sub",
-    "maximum",
-    "minimum",
-    "fmax",
-    "fmin",
-    "hypot",
-    "where",
-    "lerp",
-    "addcmul",
-    "logical_or",
-    "logical_xor",
-    "copysign",
-    "copy",
-]
+SUMS = "add sub maximum minimum fmax fmin hypot where lerp addcmul logical_or logical_xor copysign copy"
 """Operations that are zero where all their tensors are."""
 
-COMPARISONS = [
-    "eq",
-    "ne",
-    "gt",
-    "ge",
-    "lt",
-    "le",
-    "greater",
-    "less",
-    "not_equal",
-    "greater_equal",
-    "less_equal",
-    "isclose",
-]
+COMPARISONS = "eq ne gt ge lt le greater less not_equal greater_equal less_equal isclose"
 
 INFINITE = "it is not finite where pruned slices are zero"
 
@@ -298,13 +179,13 @@ def secateur_op_rules() -> list[OpRule]:
         return OpRule(name=name, ops=tuple(ops), signature=signature, apply=apply)
 
     return [
-        rule("unary_zero", ZERO_TO_ZERO, STEERED, unary_zero),
-        rule("unary", ZERO_TO_ANYTHING, STEERED, unary),
-        rule("unary_infinite", ZERO_TO_INFINITY, STEERED, unary_infinite),
+        rule("unary_zero", ZERO_TO_ZERO.split(), STEERED, unary_zero),
+        rule("unary", ZERO_TO_ANYTHING.split(), STEERED, unary),
+        rule("unary_infinite", ZERO_TO_INFINITY.split(), STEERED, unary_infinite),
         rule("clamp", ["clamp"], "input, min=None, max=None", clamp),
         rule("clamp_min", ["clamp_min"], "input, min, max=None", clamp),
         rule("hardtanh", ["hardtanh"], "input, min_val|min=-1.0, max_val|max=1.0, inplace=False", hardtanh),
-        rule("sums", SUMS, "*args, alpha=1, value=1", sums),
+        rule("sums", SUMS.split(), "*args, alpha=1, value=1", sums),
         rule("mul", ["mul", "logical_and"], "input, other", product),
         rule(
             "div",
@@ -314,7 +195,7 @@ def secateur_op_rules() -> list[OpRule]:
         ),
         rule("pow", ["pow", "float_power"], "input, exponent", power),
         rule("masked_fill", ["masked_fill"], "input, mask, value", masked_fill),
-        rule("compare", COMPARISONS, "*args", compare),
+        rule("compare", COMPARISONS.split(), "*args", compare),
         rule("prelu", ["prelu"], "input, weight", prelu),
     ]
 

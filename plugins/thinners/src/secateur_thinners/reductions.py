@@ -1,7 +1,7 @@
 """Reductions: sums, means, extremes and norms over some axes, and softmax.
 
-Axes that are not reduced are carried. A sum of non-negative or signed terms over an axis whose leaving slices are zero is
-exact; a mean over it reads its length, and an extreme or a softmax its zeros, so there the axis stays.
+Axes that are not reduced are carried. A sum over an axis whose leaving slices are zero is exact; a mean over it
+reads its length, and an extreme or a softmax its zeros, so there the axis stays.
 """
 
 from __future__ import annotations
