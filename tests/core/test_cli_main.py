@@ -52,9 +52,7 @@ def test_help_lists_the_commands_of_plugins_in_order(
     assert err == ""
 
 
-def test_the_core_alone_works(
-    dists: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_core_alone_works(dists: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SECATEUR_PLUGINS", "")
     assert main(["--help"]) == 0
     assert "plugins" in capsys.readouterr().out
@@ -158,9 +156,7 @@ def test_an_error_is_not_wrapped_nor_read_as_markup(
     assert capsys.readouterr().err == f"error: a[/b]: {'w ' * 200}; do [bold]that[/bold]\n"
 
 
-def test_debug_shows_the_traceback_of_an_error_and_its_cause(
-    dists: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_debug_shows_the_traceback_of_an_error_and_its_cause(dists: Any, capsys: pytest.CaptureFixture[str]) -> None:
     body = "from secateur.errors import SecateurError; raise SecateurError('bad') from KeyError('why')"
     dists.add("greet", command(body))
     assert main(["--debug", "hello"]) == 2
@@ -185,17 +181,14 @@ def test_an_interrupt_is_130(dists: Any, capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == "interrupted: stopped by the user\n"
 
 
-def test_failed_plugins_are_warned_of_once_and_the_command_runs(
-    dists: Any, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_failed_plugins_are_warned_of_once_and_the_command_runs(dists: Any, capsys: pytest.CaptureFixture[str]) -> None:
     dists.add("greet", command())
     dists.add("broken", "import no_such_module")
     assert main(["hello"]) == 0
     out, err = capsys.readouterr()
     assert out == "hello 1\n"
     assert err == (
-        "warning: plugin 'broken' (fake-broken 1.0) failed: "
-        "ModuleNotFoundError: No module named 'no_such_module'\n"
+        "warning: plugin 'broken' (fake-broken 1.0) failed: ModuleNotFoundError: No module named 'no_such_module'\n"
     )
 
 

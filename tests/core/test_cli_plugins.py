@@ -9,9 +9,7 @@ import pytest
 
 from secateur.cli.main import main
 
-LONG = (
-    "this reason is long enough to be folded into several lines of the last column, and no word of it is lost"
-)
+LONG = "this reason is long enough to be folded into several lines of the last column, and no word of it is lost"
 
 
 @pytest.fixture(autouse=True)

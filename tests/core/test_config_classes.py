@@ -147,9 +147,7 @@ def test_a_class_that_is_no_schema_is_the_plugins_fault() -> None:
     )
     with pytest.raises(PluginError) as caught:
         structure(loads("odd: 3"), Strange)
-    assert str(caught.value) == (
-        "<string>:1: odd: no YAML is read for the annotation <class 'complex'>; annotate Any"
-    )
+    assert str(caught.value) == ("<string>:1: odd: no YAML is read for the annotation <class 'complex'>; annotate Any")
 
 
 def _even(value: int) -> int:
@@ -168,9 +166,7 @@ def _placeless(instance: object, attribute: attrs.Attribute[Any], value: str) ->
 @attrs.define(slots=False)
 class Checked:
     even: int = field(default=2, converter=_even)
-    doubled: int = field(
-        default=attrs.Factory(lambda self: self.even * 2, takes_self=True), validator=positive
-    )
+    doubled: int = field(default=attrs.Factory(lambda self: self.even * 2, takes_self=True), validator=positive)
     name: str = field(default="", validator=[attrs.validators.max_len(5), _placeless])
     counter: int = field(init=False, validator=positive)
     made: typing.ClassVar[list[int]] = []

@@ -96,8 +96,7 @@ BAD = {
     "tag of another kind": ("a: !!str {b: 1}\n", f"s.yaml:1: a: tag '!!str' is not accepted here; {TAG}"),
     "undefined tag handle": (
         "a: !e!x 1\n",
-        "s.yaml:1: not valid YAML at column 4: while parsing a node (line 1): "
-        "found undefined tag handle '!e!'",
+        "s.yaml:1: not valid YAML at column 4: while parsing a node (line 1): found undefined tag handle '!e!'",
     ),
     "two documents": (
         "a: 1\n---\nb: 2\n",
@@ -165,9 +164,7 @@ def test_expansion_is_bounded(last: str) -> None:
     """Nine lines that stand for 10^9 values are given up early, even where the values hold nothing."""
     lines = ["a0: &a0 {}"]
     lines += [f"a{i}: &a{i} " + last.format(", ".join([f"*a{i - 1}"] * 10)) for i in range(1, 10)]
-    with pytest.raises(
-        ConfigError, match=r"^s.yaml:\d: a[45].*: more than 100000 values; aliases are counted as"
-    ):
+    with pytest.raises(ConfigError, match=r"^s.yaml:\d: a[45].*: more than 100000 values; aliases are counted as"):
         loads("\n".join(lines), "s.yaml")
 
 

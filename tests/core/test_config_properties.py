@@ -73,7 +73,7 @@ TREE = st.builds(
 @pytest.mark.parametrize("flow", [False, True])
 @given(tree=TREE)
 def test_what_is_dumped_is_read_back(tree: Tree, flow: bool) -> None:
-    text = yaml.safe_dump(dump(tree), default_flow_style=flow, allow_unicode=True)
+    text = yaml.safe_dump(dump(tree), default_flow_style=flow)
     assert structure(loads(text), Tree) == tree
 
 
@@ -127,16 +127,13 @@ def test_any_text_is_read_or_refused_in_one_line(text: str) -> None:
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.dates(),
-    lambda inner: (
-        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3)
-    ),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3),
     max_leaves=10,
 )
 
 
 @given(
-    content=st.dictionaries(st.sampled_from(["count", "leaf", "names", "number", "leaves", "pair"]), VALUES)
-    | VALUES
+    content=st.dictionaries(st.sampled_from(["count", "leaf", "names", "number", "leaves", "pair"]), VALUES) | VALUES
 )
 def test_any_content_is_structured_or_refused(content: Any) -> None:
     """And what is accepted holds nothing but what the file says: it can be dumped and read again."""

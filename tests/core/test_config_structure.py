@@ -70,8 +70,7 @@ BAD = [
     ("version: 1.0", "s.yaml:1: version: expected 1, got 1.0"),
     (
         "version: 1\nprunners: {}",
-        "s.yaml:2: unknown key 'prunners'; did you mean 'pruners'? "
-        "(known: name, parts, policies, pruners, version)",
+        "s.yaml:2: unknown key 'prunners'; did you mean 'pruners'? (known: name, parts, policies, pruners, version)",
     ),
     ("version: 1\nzzz: {}", "s.yaml:2: unknown key 'zzz'; (known: name, parts, policies, pruners, version)"),
     ("version: 1\non: x", "s.yaml:2: a key must be a string, got on; quote it: 'on'"),
@@ -124,8 +123,7 @@ BAD = [
     (pruner("scope: 3"), f"{P}.scope: expected one of 'local', 'global', 'off', got 3"),
     (
         pruner("scope: off"),
-        f"{P}.scope: expected one of 'local', 'global', 'off', got off, "
-        "which YAML reads as false; quote it: 'off'",
+        f"{P}.scope: expected one of 'local', 'global', 'off', got off, which YAML reads as false; quote it: 'off'",
     ),
     (pruner("scope: [local]"), f"{P}.scope: expected one of 'local', 'global', 'off', got a list"),
     (pruner("keep_mask: 1"), f"{P}.keep_mask: expected true or false, got 1"),

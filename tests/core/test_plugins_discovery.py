@@ -120,9 +120,7 @@ def test_disabled_plugins_are_not_imported(dists: Any, monkeypatch: pytest.Monke
 
 def test_disabling_what_is_not_installed_is_harmless_and_visible(dists: Any) -> None:
     manager = PluginManager.discover(disable=["zoo"])
-    assert manager.rows == (
-        PluginRow(name="zoo", status="disabled", reason="disabled on request, but not installed"),
-    )
+    assert manager.rows == (PluginRow(name="zoo", status="disabled", reason="disabled on request, but not installed"),)
 
 
 @pytest.mark.parametrize(("value", "loaded"), [("", []), ("b", ["b"]), ("b, c,", ["b", "c"])])
@@ -142,9 +140,7 @@ def test_secateur_plugins_with_a_typo(dists: Any, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("SECATEUR_PLUGINS", "zooo")
     with pytest.raises(PluginError) as error:
         PluginManager.discover()
-    assert str(error.value) == (
-        "SECATEUR_PLUGINS: plugin 'zooo' is not installed; did you mean 'zoo'? (known: zoo)"
-    )
+    assert str(error.value) == ("SECATEUR_PLUGINS: plugin 'zooo' is not installed; did you mean 'zoo'? (known: zoo)")
 
 
 def test_two_distributions_with_one_plugin_name(dists: Any) -> None:
@@ -177,14 +173,10 @@ def test_a_distribution_without_metadata_does_not_stop_discovery(dists: Any) -> 
 
 
 @pytest.mark.parametrize("reverse", [False, True])
-def test_the_order_on_the_disk_does_not_matter(
-    dists: Any, monkeypatch: pytest.MonkeyPatch, reverse: bool
-) -> None:
+def test_the_order_on_the_disk_does_not_matter(dists: Any, monkeypatch: pytest.MonkeyPatch, reverse: bool) -> None:
     for dist in ("first", "second"):
         dists.add_model("zoo", "lion", dist=dist)
-    found = sorted(
-        importlib.metadata.distributions(), key=lambda each: each.metadata["Name"], reverse=reverse
-    )
+    found = sorted(importlib.metadata.distributions(), key=lambda each: each.metadata["Name"], reverse=reverse)
     monkeypatch.setattr(importlib.metadata, "distributions", lambda **_: found)
     assert PluginManager.discover().models.source("lion") == "first 1.0 (plugin zoo)"
 
@@ -201,9 +193,7 @@ def test_require_a_missing_plugin(dists: Any) -> None:
     dists.add_model("batchnorm", "lion")
     with pytest.raises(PluginError) as error:
         PluginManager.discover(require=["batchnrom"])
-    assert str(error.value) == (
-        "plugin 'batchnrom' is not installed; did you mean 'batchnorm'? (known: batchnorm)"
-    )
+    assert str(error.value) == ("plugin 'batchnrom' is not installed; did you mean 'batchnorm'? (known: batchnorm)")
 
 
 def test_require_a_missing_plugin_that_is_disabled_too(dists: Any) -> None:
@@ -269,9 +259,7 @@ def test_a_file_is_a_plugin_whose_dist_is_its_path(dists: Any, tmp_path: Path) -
     file = tmp_path / "my_layer.py"
     file.write_text(FILE)
     manager = PluginManager.discover(files=[file])
-    assert manager.rows == (
-        PluginRow(name="my_layer", status="loaded", dist=str(file), hooks=("secateur_models",)),
-    )
+    assert manager.rows == (PluginRow(name="my_layer", status="loaded", dist=str(file), hooks=("secateur_models",)),)
     assert manager.models["own"].build().width == 3
     assert manager.models.source("own") == f"{file} (plugin my_layer)"
 
@@ -321,9 +309,7 @@ def test_a_failing_file_is_fatal_since_it_was_named(dists: Any, tmp_path: Path) 
     before = set(sys.modules)
     with pytest.raises(PluginError) as error:
         PluginManager.discover(files=[file])
-    assert str(error.value) == (
-        f"plugin 'bad' ({file}) failed: ModuleNotFoundError: No module named 'no_such_module'"
-    )
+    assert str(error.value) == (f"plugin 'bad' ({file}) failed: ModuleNotFoundError: No module named 'no_such_module'")
     assert not [name for name in set(sys.modules) - before if name.startswith("_secateur_file")]
 
 

@@ -190,9 +190,7 @@ def test_a_required_plugin_that_fails_late_is_an_error_every_time() -> None:
 def test_strict_makes_a_late_failure_fatal() -> None:
     manager = PluginManager(strict=True)
     manager.register(returning("secateur_models", None), "bad")
-    with pytest.raises(
-        PluginError, match=r"^plugin 'bad' failed: secateur_models: secateur_models returned None"
-    ):
+    with pytest.raises(PluginError, match=r"^plugin 'bad' failed: secateur_models: secateur_models returned None"):
         manager.models  # noqa: B018 - built at first use
 
 

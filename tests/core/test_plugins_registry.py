@@ -150,9 +150,7 @@ def test_records_with_several_keys() -> None:
 
 def test_two_rules_for_one_op_are_an_error_and_prefer_takes_that_op_only() -> None:
     entries = [(A, rule("convs", "conv1d", "conv2d")), (B, rule("mine", "conv2d"))]
-    clash = re.escape(
-        "the op rule 'conv2d' is provided by fake-a 1.0 (plugin a) and by fake-b 2.0 (plugin b)"
-    )
+    clash = re.escape("the op rule 'conv2d' is provided by fake-a 1.0 (plugin a) and by fake-b 2.0 (plugin b)")
     with pytest.raises(PluginError, match=f"^{clash}"):
         Registry("op rule", entries, keys=lambda rule: rule.ops)
     rules = Registry("op rule", entries, keys=lambda rule: rule.ops, prefer={"conv2d": "b"})

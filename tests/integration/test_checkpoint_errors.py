@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import struct
 from collections.abc import Callable
@@ -465,7 +464,7 @@ def test_optimizer_state_of_unknown_type(tmp_path: Path) -> None:
     )
 
 
-def test_a_plugin_that_objects_to_the_thinning_undoes_the_load(file: Path) -> None:
+def test_loading_is_no_thinning_event(file: Path) -> None:
     class Veto:
         @hookimpl
         def secateur_model_thinned(self, report: Any) -> None:
@@ -473,8 +472,5 @@ def test_a_plugin_that_objects_to_the_thinning_undoes_the_load(file: Path) -> No
 
     plugins = PluginManager.discover()
     plugins.register(Veto(), "veto")
-    model = with_grads(fresh(seed=6))
-    twin = copy.deepcopy(model)
     with using(plugins):
-        assert "CheckpointError: not today" in refused(file, model)
-    assert torch.equal(model(*INPUT), twin(*INPUT))
+        secateur.load(file, fresh(seed=6))

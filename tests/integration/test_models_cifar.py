@@ -55,9 +55,7 @@ def test_weights_and_macs(name: str, expected_weights: int, expected_macs: int) 
 @pytest.mark.parametrize("name", sorted(ENTRIES))
 def test_depth_is_the_number_of_weighted_layers(name: str) -> None:
     model = ENTRIES[name].build()
-    layers = [
-        n for n, m in model.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear)) and "downsample" not in n
-    ]
+    layers = [n for n, m in model.named_modules() if isinstance(m, (nn.Conv2d, nn.Linear)) and "downsample" not in n]
     assert f"{len(layers)}_cifar" in name
 
 

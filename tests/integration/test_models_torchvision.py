@@ -24,9 +24,7 @@ def test_names_are_torchvisions_own() -> None:
 
 @pytest.mark.parametrize("name", torchvision_models.NAMES)
 def test_input_size_is_one_that_torchvision_has_weights_for(name: str) -> None:
-    sizes = {
-        weights.transforms().crop_size[0] for weights in import_torchvision().models.get_model_weights(name)
-    }
+    sizes = {weights.transforms().crop_size[0] for weights in import_torchvision().models.get_model_weights(name)}
     channels, height, width = ENTRIES[name].input_shape
     assert channels == 3
     assert height == width

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+
 from secateur.errors import PlanError
 from secateur.pruning.base import Moment
 from secateur.pruning.members import members_of

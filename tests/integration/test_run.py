@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-import secateur
 import torch
+
+import secateur
 from secateur.cli.main import main
 from secateur.records import DataSplit
 from secateur.training.batches import augmented, batches, number_of_batches
@@ -176,7 +177,8 @@ def test_batches_are_shuffled_reproducibly_and_never_single() -> None:
 def test_flips_mirror_and_crops_shift() -> None:
     images = torch.arange(2 * 3 * 8 * 8.0).reshape(2, 3, 8, 8) + 1
     generator = torch.Generator().manual_seed(0)
-    for image, original in zip(augmented(images.repeat(8, 1, 1, 1), generator, ["flip"]), images.repeat(8, 1, 1, 1)):
+    many = images.repeat(8, 1, 1, 1)
+    for image, original in zip(augmented(many, generator, ["flip"]), many, strict=True):
         assert torch.equal(image, original) or torch.equal(image, original.flip(2))
     moved = augmented(images, generator, ["crop"])
     assert moved.shape == images.shape

@@ -8,13 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
 from secateur.config import loads
 from secateur.errors import ConfigError
 from secateur.plugins import current
 from secateur.schedule.grammar import read_schedule
 from secateur.schedule.scheduler import Scheduler
-from torch import nn
-from torch.nn.functional import cross_entropy
 
 GOOD = """\
 version: 1

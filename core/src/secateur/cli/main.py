@@ -101,9 +101,7 @@ def _parse(parser: Parser, arguments: Sequence[str]) -> argparse.Namespace:
         return parsed
     first = rest[0]
     if not first.startswith("-"):
-        raise SecateurError(
-            f"unexpected argument {first!r}", where=parser.prog, hint=f"see {parser.prog} --help"
-        )
+        raise SecateurError(f"unexpected argument {first!r}", where=parser.prog, hint=f"see {parser.prog} --help")
     options = [option for option in parser._option_string_actions if option.startswith("--")]
     hint = suggestion(first.partition("=")[0], options)
     raise SecateurError(f"unknown option {first!r}", where=parser.prog, hint=hint)
@@ -165,9 +163,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     add("--version", action="store_true", help="show the version")
     add("--debug", action="store_true", help="show tracebacks of errors and of plugins that failed")
     add("--disable", action="append", default=[], metavar="NAME", help="do not load this plugin (repeatable)")
-    add(
-        "--plugin-file", action="append", default=[], metavar="PATH", help="load this Python file as a plugin"
-    )
+    add("--plugin-file", action="append", default=[], metavar="PATH", help="load this Python file as a plugin")
 
 
 if __name__ == "__main__":

@@ -39,9 +39,7 @@ class Kind(Generic[T]):
     def check(self, returned: object) -> tuple[T, ...]:
         """Return what the hook returned as a tuple of records; `PluginError` if it is something else."""
         if not isinstance(returned, Iterable) or isinstance(returned, str | bytes | type):
-            raise PluginError(
-                f"{self.hook} returned {_shown(returned)}", hint=f"return a list of {self.wanted}"
-            )
+            raise PluginError(f"{self.hook} returned {_shown(returned)}", hint=f"return a list of {self.wanted}")
         records = tuple(returned)
         seen: set[str] = set()
         for index, record in enumerate(records):
@@ -110,9 +108,7 @@ MODELS: Final[Kind[ModelEntry]] = Kind(
 DATASETS: Final[Kind[DatasetEntry]] = Kind(
     hook="secateur_datasets", noun="data set", wanted="DatasetEntry", accepts=_is(DatasetEntry)
 )
-COMMANDS: Final[Kind[Command]] = Kind(
-    hook="secateur_commands", noun="command", wanted="Command", accepts=_is(Command)
-)
+COMMANDS: Final[Kind[Command]] = Kind(hook="secateur_commands", noun="command", wanted="Command", accepts=_is(Command))
 
 KINDS: Final[tuple[Kind[Any], ...]] = (
     PRUNERS,

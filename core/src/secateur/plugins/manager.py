@@ -255,9 +255,7 @@ class PluginManager:
     def _implementations(self, hook: str) -> list[pluggy.HookImpl]:
         """The implementations of a hook by plugin name, `tryfirst` ones first and `trylast` ones last."""
         caller: pluggy.HookCaller = getattr(self._host.hook, hook)
-        return sorted(
-            caller.get_hookimpls(), key=lambda found: (found.trylast - found.tryfirst, found.plugin_name)
-        )
+        return sorted(caller.get_hookimpls(), key=lambda found: (found.trylast - found.tryfirst, found.plugin_name))
 
     def _provider(self, plugin: str) -> Provider:
         row = self._table.loaded(plugin)

@@ -68,7 +68,8 @@ class Pruner(ABC):
         """Say which units shall be masked from now on."""
 
     def check(self, window: Moment) -> None:
-        """Raise `ValueError` if the pruner cannot work in a window of the schedule."""
+        """Raise `ValueError` if the pruner cannot work in a window of the schedule; most can work in any."""
+        return
 
 
 @frozen(kw_only=True)

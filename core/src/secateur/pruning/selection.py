@@ -1,7 +1,7 @@
 """Select the units that leave: ratios by name, scores by a criterion, the lowest first.
 
-`int(ratio * size)` units of a dim leave. With scope "global" the scores of all dims compete, each normalised by its dim's mean, for the
-same total number of units. At least one unit of every dim stays.
+`int(ratio * size)` units of a dim leave. With scope "global" the scores of all dims compete, each normalised by its
+dim's mean, for the same total number of units. At least one unit of every dim stays.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The grammar of a schedule file: sections, instances and policies, read into typed records.
 
-The shape is the one Distiller's users know: sections define named instances (`class` and its arguments), `policies` bind
-an instance to epochs, either `epochs: [..]` or `starting_epoch`, `ending_epoch` (exclusive) and `frequency`.
+The shape is the one Distiller's users know: sections define named instances (`class` and its arguments), `policies`
+bind an instance to epochs, either `epochs: [..]` or `starting_epoch`, `ending_epoch` (exclusive) and `frequency`.
 """
 
 from __future__ import annotations

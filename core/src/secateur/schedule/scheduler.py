@@ -9,8 +9,8 @@
             scheduler.on_minibatch_end(epoch, step, len(loader))
         scheduler.on_epoch_end(epoch, metrics={"loss": validation_loss})
 
-Pruners decide at the begin of an epoch, in the order of declaration; thinning happens at the first mini-batch of its epoch, after the
-masks were made. Masks hold in every epoch, whether or not a policy is due.
+Pruners decide at the begin of an epoch, in the order of declaration; thinning happens at the first mini-batch of its
+epoch, after the masks were made. Masks hold in every epoch, whether or not a policy is due.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ Array = np.ndarray[Any, Any]
 class Scheduler:
     """Follows a schedule; see the module's docstring for the loop it fits.
 
-    `example_inputs`: what `secateur.plan` takes. Everything a schedule names is looked up now: a pattern that matches no
-    dim is a `ConfigError` before training starts.
+    `example_inputs`: what `secateur.plan` takes. Everything a schedule names is looked up now: a pattern that matches
+    no dim is a `ConfigError` before training starts.
     """
 
     def __init__(

@@ -11,8 +11,8 @@ from attrs import frozen
 class Thinner:
     """Removes all masked units at the first mini-batch of its epochs, after the epoch's masks were made.
 
-    `thinning_func_str`, `arch` and `dataset` are accepted for old schedules and mean nothing: the graph is derived from the model
-    at hand.
+    `thinning_func_str`, `arch` and `dataset` are accepted for old schedules and mean nothing: the graph is derived
+    from the model at hand.
     """
 
     name: ClassVar[str] = "thinner"

@@ -100,7 +100,13 @@ class Plan:
                 for dim in self.dims
             ],
             "refusals": [
-                {"parameter": r.parameter, "axis": r.axis, "size": r.size, "indices": r.indices, "reasons": [*r.reasons]}
+                {
+                    "parameter": r.parameter,
+                    "axis": r.axis,
+                    "size": r.size,
+                    "indices": r.indices,
+                    "reasons": [*r.reasons],
+                }
                 for r in self.refusals
             ],
             "cuts": {n: {str(a): to_ranges(i) for a, i in axes.items()} for n, axes in self.cuts.items()},

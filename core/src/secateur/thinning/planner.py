@@ -12,8 +12,8 @@ from secateur.errors import PlanError
 from secateur.graph.capture import normalise_inputs, trace
 from secateur.plugins import current
 from secateur.pruning.members import SumCache, members_of
-from secateur.thinning.plan import Dim, Plan
 from secateur.pruning.selection import Scope, ratios_of, select
+from secateur.thinning.plan import Dim, Plan
 from secateur.thinning.state import named_parameters, named_tensors
 
 if TYPE_CHECKING:
@@ -34,10 +34,11 @@ def plan(
 ) -> Plan:
     """Plan which units of a model leave; the model is not changed.
 
-    `prune`: the share of every dim's units that leaves, in [0, 1), or {glob over dim or parameter names: share}, where of several
-    globs that match a dim the last one counts. `int(share * size)` units leave, those with the lowest scores of
-    the `criterion`. `keep`: globs over the same names that stay whole. `scope`: "local" ranks within each dim, "global"
-    lets all dims compete. `round_to`: what stays of a dim is rounded up to a multiple. Model outputs are never pruned.
+    `prune`: the share of every dim's units that leaves, in [0, 1), or {glob over dim or parameter names: share},
+    where of several globs that match a dim the last one counts. `int(share * size)` units leave, those with the
+    lowest scores of the `criterion`. `keep`: globs over the same names that stay whole. `scope`: "local" ranks within
+    each dim, "global" lets all dims compete. `round_to`: what stays of a dim is rounded up to a multiple. Model
+    outputs are never pruned.
 
     Raises `PlanError` for a bad ratio or a name that matches nothing, `CaptureError` if the model does not run,
     `PluginError` for an unknown criterion or builder.

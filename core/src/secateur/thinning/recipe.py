@@ -1,7 +1,7 @@
-"""Recipes: the saved form of all plans applied to a model so far; applied to a fresh dense model, it becomes the thin one.
+"""Recipes: the saved form of all plans applied to a model so far; a fresh dense model becomes the thin one by it.
 
-A step holds, for every parameter and buffer that was cut, the indices kept along each axis, and every attribute that changed.
-The steps travel with the model (also through copies), as plain data under one private attribute.
+A step holds, for every parameter and buffer that was cut, the indices kept along each axis, and every attribute that
+changed. The steps travel with the model (also through copies), as plain data under one private attribute.
 """
 
 from __future__ import annotations

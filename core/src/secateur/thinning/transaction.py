@@ -1,8 +1,8 @@
 """Thin a model: the only code that edits a module, and it edits all or nothing.
 
-All new tensors are computed first. Then parameters keep their identity and get new data, so that optimizers, EMA copies and
-references of the user's stay valid; gradients and optimizer state are cut alike, attributes set. The thin network is
-run and compared with the masked one. Anything that fails puts everything back.
+All new tensors are computed first. Then parameters keep their identity and get new data, so that optimizers, EMA
+copies and references of the user's stay valid; gradients and optimizer state are cut alike, attributes set. The thin
+network is run and compared with the masked one. Anything that fails puts everything back.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def thin(
 ) -> Report:
     """Make a model physically smaller, in place, as planned; nothing is changed if anything fails.
 
-    `optimizer`: its state is cut with the parameters, which stay the same objects. `verify`: run the masked and the thin
-    network on the example inputs (those of the plan, unless given here) and compare.
+    `optimizer`: its state is cut with the parameters, which stay the same objects. `verify`: run the masked and the
+    thin network on the example inputs (those of the plan, unless given here) and compare.
 
     Raises `ThinError` if the plan does not fit, `VerificationError` if the outputs differ.
     """
@@ -67,7 +67,7 @@ def thin(
 
 
 def replay(model: nn.Module, plan: Plan) -> None:
-    """Cut a model as a plan says, without running it and without telling any plugin: to rebuild what was thinned before."""
+    """Cut a model as a plan says, without running it or telling any plugin: to rebuild what was thinned before."""
     check_fits(model, plan)
     with _all_or_nothing() as journal:
         _commit(model, plan, None, journal)

@@ -77,7 +77,7 @@ def summary_table(summary: Summary) -> RenderableType:
     batch = summary.latency_batch
     row(f"latency of {batch} examples (ms)", summary.latency.a.median * 1e3, summary.latency.b.median * 1e3, ".2f")
     dense = "-" if summary.dense_accuracy is None else f"{summary.dense_accuracy:.1%}"
-    table.add_row("test accuracy", dense, f"{summary.final.accuracy:.1%}", "")
+    table.add_row("test accuracy (before pruning, final)", dense, f"{summary.final.accuracy:.1%}", "")
     return table
 
 
@@ -90,5 +90,6 @@ def proof_panel(summary: Summary, model_name: str) -> RenderableType:
             f"masked versus thinned: largest difference {summary.difference.relative:.1e} relative, "
             f"{summary.difference.absolute:.1e} absolute"
         )
-    reload = f"{summary.checkpoint} loads into a fresh dense {model_name}: largest difference {summary.reloaded.relative:.1e}"
+    loaded = f"{summary.checkpoint} loads into a fresh dense {model_name}"
+    reload = f"{loaded}: largest difference {summary.reloaded.relative:.1e}"
     return Panel(f"{proof}\n{reload}", title="proof", title_align="left")

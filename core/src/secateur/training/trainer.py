@@ -80,8 +80,8 @@ def train(
 ) -> None:
     """Train for some epochs with cross entropy, following the scheduler.
 
-    `on_step(epoch, step, steps)` and `on_result(result)` are for showing progress. Classifiers that return several outputs in
-    training mode (auxiliary heads) are trained on the first.
+    `on_step(epoch, step, steps)` and `on_result(result)` are for showing progress. Classifiers that return several
+    outputs in training mode (auxiliary heads) are trained on the first.
     """
     from torch.nn.functional import cross_entropy
 

@@ -36,9 +36,7 @@ def secateur_datasets() -> Iterable[DatasetEntry]:
     ]
 
 
-def load(
-    split: str, *, root: str | Path | None = None, download: bool = True, limit: int | None = None
-) -> DataSplit:
+def load(split: str, *, root: str | Path | None = None, download: bool = True, limit: int | None = None) -> DataSplit:
     """Return a split: inputs float32 (n, 3, 32, 32), standardised per colour, targets int64 (n,).
 
     With `root`, only that folder is read: `cifar-10-batches-py` as torchvision writes it, or its parent.
@@ -50,9 +48,7 @@ def load(
     if split not in SPLITS:
         raise DataError(f"there is no split {split!r}", where=WHERE, hint=suggestion(str(split), SPLITS))
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
-        raise DataError(
-            f"limit is {limit!r}", where=WHERE, hint="give an integer of at least 1, or leave it out"
-        )
+        raise DataError(f"limit is {limit!r}", where=WHERE, hint="give an integer of at least 1, or leave it out")
     if not isinstance(download, bool):
         raise DataError(f"download is {download!r}", where=WHERE, hint="give true or false")
     if root is not None and not isinstance(root, (str, Path)):

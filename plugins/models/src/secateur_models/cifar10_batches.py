@@ -53,9 +53,7 @@ def read_folder(root: str | Path, split: str) -> Images:
         try:
             return (folder / name).read_bytes()
         except OSError as error:
-            raise DataError(
-                f"cannot be read ({error.strerror or error})", where=str(folder / name)
-            ) from error
+            raise DataError(f"cannot be read ({error.strerror or error})", where=str(folder / name)) from error
 
     return read_batches(read, split, where=str(folder))
 
@@ -78,9 +76,7 @@ def _batch(content: bytes, expected: str, where: str) -> Images:
     except DataError as error:
         raise DataError(error.what, where=where, hint=error.hint) from error
     except Exception as error:  # a damaged pickle may raise anything
-        raise DataError(
-            f"is no readable batch ({type(error).__name__}: {error})", where=where, hint=AGAIN
-        ) from error
+        raise DataError(f"is no readable batch ({type(error).__name__}: {error})", where=where, hint=AGAIN) from error
     pixels = batch.get(b"data") if isinstance(batch, dict) else None
     if not isinstance(pixels, np.ndarray) or b"labels" not in batch:
         raise DataError("holds no 'data' and 'labels'", where=where, hint=AGAIN)

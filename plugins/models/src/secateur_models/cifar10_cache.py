@@ -47,9 +47,7 @@ def read_cache(folder: Path, split: str) -> Images | None:
     except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"the cached file is damaged ({error})", where=where, hint=hint) from error
     if version != FORMAT:
-        raise DataError(
-            f"the cached file has format {version}, this release reads {FORMAT}", where=where, hint=hint
-        )
+        raise DataError(f"the cached file has format {version}, this release reads {FORMAT}", where=where, hint=hint)
     images = Images.checked(pixels, labels, rows=cifar10_data.rows_of(split), where=where)
     if images.sha256() != expected:
         raise DataError("the cached file is damaged (its checksum differs)", where=where, hint=hint)

@@ -44,9 +44,7 @@ class Images:
         except ValueError as error:
             raise DataError(f"labels are no list of numbers ({error})", where=where, hint=AGAIN) from error
         if numbers.dtype.kind not in "iu" or numbers.shape != (rows,):
-            raise DataError(
-                f"labels are {numbers.dtype} {numbers.shape}, not {rows} integers", where=where, hint=AGAIN
-            )
+            raise DataError(f"labels are {numbers.dtype} {numbers.shape}, not {rows} integers", where=where, hint=AGAIN)
         if rows and (numbers.min() < 0 or numbers.max() >= CLASSES):
             raise DataError(
                 f"labels run from {numbers.min()} to {numbers.max()}, not within 0…{CLASSES - 1}",
@@ -67,9 +65,7 @@ AGAIN = "the file is damaged or not CIFAR-10's: remove it and get it again"
 
 def joined(parts: list[Images]) -> Images:
     """Put batches behind each other."""
-    return Images(
-        np.concatenate([part.pixels for part in parts]), np.concatenate([part.labels for part in parts])
-    )
+    return Images(np.concatenate([part.pixels for part in parts]), np.concatenate([part.labels for part in parts]))
 
 
 def rows_of(split: str) -> int:

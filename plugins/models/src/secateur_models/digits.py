@@ -46,9 +46,7 @@ def load(split: str, *, size: int = 32) -> DataSplit:
     or a missing scikit-learn.
     """
     if split not in SPLITS:
-        raise DataError(
-            f"there is no split {split!r}", where="data set digits", hint=suggestion(str(split), SPLITS)
-        )
+        raise DataError(f"there is no split {split!r}", where="data set digits", hint=suggestion(str(split), SPLITS))
     if isinstance(size, bool) or not isinstance(size, int) or not SMALLEST <= size <= LARGEST:
         raise DataError(
             f"size is {size!r}", where="data set digits", hint=f"give an integer from {SMALLEST} to {LARGEST}"

@@ -50,7 +50,7 @@ def secateur_criteria() -> list[Criterion]:
 
 @frozen(kw_only=True)
 class MagnitudePruner(UnitPruner):
-    """Masks a fixed share of the units of some dims: those of the smallest magnitude, unless another criterion is named."""
+    """Masks a fixed share of the units of some dims: those of the smallest magnitude, unless `criterion` differs."""
 
     name: ClassVar[str] = "magnitude"
     summary: ClassVar[str] = "a fixed share of units, the smallest by L1 or L2 norm (Li et al. 2017)"
