@@ -139,7 +139,16 @@ def test_weights_used_by_functions(law: Any) -> None:
     assert (thinned.a.out_channels, thinned.b.in_channels, thinned.b.out_channels) == (4, 4, 4)
 
 
-@pytest.mark.parametrize("kind", ["tuple", "list", "dict", "ordered", "namedtuple", "dataclass", "nested"])
+class Slotted:
+    __slots__ = ("held",)
+
+    def __init__(self, held: Any) -> None:
+        self.held = held
+
+
+@pytest.mark.parametrize(
+    "kind", ["tuple", "list", "dict", "ordered", "namedtuple", "dataclass", "nested", "dataclass of lists", "slots"]
+)
 def test_outputs_of_many_kinds_stay_whole(law: Any, kind: str) -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
@@ -155,21 +164,28 @@ def test_outputs_of_many_kinds_stay_whole(law: Any, kind: str) -> None:
                 return (OrderedDict if kind == "ordered" else dict)(left=left, right=right, rate=0.5)
             if kind == "namedtuple":
                 return Pair(left, right)
+            if kind == "slots":
+                return Slotted({"pair": Slotted([left, right])})
+            if kind == "dataclass of lists":
+                return Result([left], {"right": right})  # type: ignore[arg-type]
             return Result(left, right) if kind == "dataclass" else {"a": [left, ({"b": right}, None)]}
 
     shapes = {"a.weight": (4, 3, 3, 3), "left.weight": (6, 4, 1, 1), "right.weight": (4, 4, 1, 1)}
     law(Net(), image(law), shapes, seeds=2)
 
 
-def test_a_map_that_is_also_an_output_stays_whole(law: Any) -> None:
+@pytest.mark.parametrize("kind", ["in place", "deep in a dataclass"])
+def test_a_map_that_is_also_an_output_stays_whole(law: Any, kind: str) -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.a, self.b, self.c = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 8, 1), nn.Conv2d(8, 4, 1)
 
-        def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        def forward(self, x: Tensor) -> Any:
             y = self.a(x)
-            return self.c(self.b(y)), y.relu_()
+            if kind == "in place":
+                return self.c(self.b(y)), y.relu_()
+            return Result(self.c(self.b(y)), [y])  # type: ignore[arg-type]
 
     law.refuses(Net(), image(law), "a.weight", "it is an output of the model")
 

@@ -13,7 +13,7 @@ from secateur.coupling.labels import Atoms
 from secateur.coupling.refusals import Refusal, refusals_of
 from secateur.coupling.sizes import SizeSystem, probe
 from secateur.coupling.solver import Solution, solve
-from secateur.coupling.units import TensorAxes, TensorAxis, Units, dims_of
+from secateur.coupling.units import TensorAxes, TensorAxis, Units, dims_of, keep_something
 from secateur.graph.ir import Graph
 from secateur.graph.sizes import Attribute
 from secateur.records import LayerAdapter, OpRule
@@ -84,6 +84,14 @@ class Leaving:
                 found.setdefault(name, {})[axis] = indices
         return found
 
+    def emptied(self) -> list[TensorAxis]:
+        """The axes of parameters and buffers of which nothing would stay."""
+        axes = self.coupling.axes
+        if not axes.keys:
+            return []
+        stay = np.add.reduceat((~self.atoms[axes.atoms]).astype(np.int64), axes.starts[:-1])
+        return [key for key, count in zip(axes.keys, stay, strict=True) if not count]
+
     def attributes(self) -> dict[Attribute, tuple[int, int]]:
         """{attribute: (old, new)} for every integer that changes; raises `ValueError` if sizes contradict."""
         system = SizeSystem(self.coupling.labelling)
@@ -102,9 +110,9 @@ def analyse(graph: Graph, rules: Mapping[str, OpRule], adapters: Mapping[str, La
     """Find the dims of a graph."""
     labelling = label(graph, rules, adapters)
     solution = solve(labelling.facts)
-    while probe(labelling, solution):
-        solution = solve(labelling.facts)
     axes = TensorAxes.of(labelling)
+    while probe(labelling, solution) or keep_something(labelling, solution, axes):
+        solution = solve(labelling.facts)
     return Coupling(labelling, solution, axes, tuple(dims_of(labelling, solution, axes)))
 
 

@@ -41,9 +41,10 @@ def label(graph: Graph, rules: Mapping[str, OpRule], adapters: Mapping[str, Laye
     """
     facts = Facts()
     labels: dict[str, Labels] = {}
+    read = {name for op in graph.ops.values() for name in op.inputs}
     for value in graph.values.values():
         if value.kind != "activation":
-            labels[value.name] = _source(value, facts, value.name in graph.unused)
+            labels[value.name] = _source(value, facts, value.name in graph.unused or value.name not in read)
     for op in graph.ops.values():
         outputs = _apply(op, graph, facts, labels, rules)
         for name, axes in zip(op.outputs, outputs, strict=True):

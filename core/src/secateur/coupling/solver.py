@@ -43,7 +43,7 @@ class Solution:
         base: list[Array] = []
         seen = np.empty(0, np.int64)
         while len(rows):
-            keys = np.unique(rows * self.classes + classes)
+            keys, _ = unique(rows * self.classes + classes)
             keys = keys[~np.isin(keys, seen)] if len(seen) else keys
             rows, classes = keys // self.classes, keys % self.classes
             more = derived[classes]
@@ -56,10 +56,17 @@ class Solution:
             offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
             picked = np.repeat(starts[classes], counts) + offsets
             rows, classes = np.repeat(rows, counts), self.children[picked, 1]
-        keys = np.unique(np.concatenate(base)) if base else np.empty(0, np.int64)
+        keys = unique(np.concatenate(base))[0] if base else np.empty(0, np.int64)
         rows, classes = keys // self.classes, keys % self.classes
         free = classes != self.fixed
         return rows[free], classes[free]
+
+
+def unique(numbers: Array) -> tuple[Array, Array]:
+    """The distinct numbers, sorted, and how often each occurs (`np.unique` is several times slower on these)."""
+    ordered = np.sort(numbers)
+    first = np.flatnonzero(np.concatenate([np.ones(min(len(ordered), 1), bool), ordered[1:] != ordered[:-1]]))
+    return ordered[first], np.diff(first, append=len(ordered))
 
 
 def components(count: int, edges: Sequence[tuple[Atoms, Atoms]]) -> tuple[int, Atoms]:

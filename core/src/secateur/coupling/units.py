@@ -14,7 +14,7 @@ from attrs import frozen
 
 from secateur.coupling.engine import Labelling
 from secateur.coupling.labels import Atoms
-from secateur.coupling.solver import Solution
+from secateur.coupling.solver import Solution, unique
 
 Array = np.ndarray[Any, Any]
 TensorAxis = tuple[str, int]
@@ -89,9 +89,25 @@ def dims_of(labelling: Labelling, solution: Solution, axes: TensorAxes) -> list[
     return _named(found)
 
 
+def keep_something(labelling: Labelling, solution: Solution, axes: TensorAxes) -> bool:
+    """Fix every unit without which nothing would be left of some axis; return whether there was any."""
+    rows, bases = solution.reach(np.arange(len(axes.atoms)), solution.of[axes.atoms])
+    if not len(rows):
+        return False
+    pairs, counts = unique(bases * len(axes.keys) + axes.owner(rows))
+    whole = counts == np.diff(axes.starts)[pairs % len(axes.keys)]
+    representative = np.zeros(solution.classes, np.int64)
+    representative[solution.of] = np.arange(len(solution.of))
+    for pair in pairs[whole]:
+        name, axis = axes.keys[pair % len(axes.keys)]
+        atoms = representative[pair // len(axes.keys)][None]
+        labelling.facts.fix(atoms, f"nothing would be left of {name} axis {axis} without it")
+    return bool(whole.any())
+
+
 def _footprints(unit_of: Array, owners: Array, units: int, keys: int) -> Array:
     """The dim of each unit: units whose rows of (axis, count) are equal share one."""
-    pairs, counts = np.unique(unit_of * keys + owners, return_counts=True)
+    pairs, counts = unique(unit_of * keys + owners)
     unit, records = pairs // keys, np.stack([pairs % keys, counts], axis=1)
     lengths = np.bincount(unit, minlength=units)
     starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])

@@ -102,6 +102,8 @@ class Registry(Mapping[str, T]):
     # -- Mapping ---------------------------------------------------------------------------------------------
 
     def __getitem__(self, name: str) -> T:
+        if not isinstance(name, str):
+            raise PluginError(f"no {self.noun} named {name!r}", hint="a name is a string")
         return self._find(name).record  # type: ignore[no-any-return]
 
     def __iter__(self) -> Iterator[str]:

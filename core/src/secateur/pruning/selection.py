@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
+from numbers import Real
 from types import MappingProxyType
 from typing import Any, Literal, Protocol
 
@@ -64,15 +65,16 @@ def matching(pattern: str, dims: Sequence[NamedDim], where: str, staying: Stayin
 
 def check_ratio(ratio: Any, where: str) -> float:
     """A share of units, in [0, 1)."""
-    if isinstance(ratio, bool) or not isinstance(ratio, int | float):
+    if isinstance(ratio, bool) or not isinstance(ratio, Real):
         raise PlanError(f"expected a number in [0, 1), got {ratio!r}", where=where)
-    if not 0 <= ratio < 1:
+    share = float(ratio)
+    if not 0 <= share < 1:
         raise PlanError(
             f"a ratio must be in [0, 1), got {ratio}",
             where=where,
             hint="it is the share of units that leaves; at least one unit must stay",
         )
-    return float(ratio)
+    return share
 
 
 def ratios_of(
@@ -85,18 +87,28 @@ def ratios_of(
     ratios = np.zeros(len(dims))
     if isinstance(prune, Mapping):
         for pattern, ratio in prune.items():
+            if not isinstance(pattern, str):
+                raise PlanError(f"expected names or globs as keys, got {pattern!r}", where="prune")
             where = f"prune[{pattern!r}]"
             value = check_ratio(ratio, where)
             if not (pattern == "*" and not dims):
-                ratios[matching(str(pattern), dims, where, staying)] = value
+                ratios[matching(pattern, dims, where, staying)] = value
     else:
         ratios[:] = check_ratio(prune, "prune")
-    for pattern in [keep] if isinstance(keep, str) else keep:
-        if not any(fnmatchcase(name, str(pattern)) for name in staying):  # what stays anyway may be named too
-            ratios[matching(str(pattern), dims, f"keep={pattern!r}")] = 0
-        elif found := [i for i, dim in enumerate(dims) if any(fnmatchcase(n, str(pattern)) for n in names_of(dim))]:
+    for pattern in _globs(keep):
+        if not any(fnmatchcase(name, pattern) for name in staying):  # what stays anyway may be named too
+            ratios[matching(pattern, dims, f"keep={pattern!r}")] = 0
+        elif found := [i for i, dim in enumerate(dims) if any(fnmatchcase(n, pattern) for n in names_of(dim))]:
             ratios[found] = 0
     return ratios
+
+
+def _globs(keep: Any) -> list[str]:
+    entries = [keep] if isinstance(keep, str) or not isinstance(keep, Iterable) else list(keep)
+    for entry in entries:
+        if not isinstance(entry, str):
+            raise PlanError(f"expected names or globs, got {entry!r}", where="keep")
+    return entries
 
 
 def select(sizes: Sequence[int], ratios: Array, score: Score, scope: Scope = "local", round_to: int = 1) -> list[Array]:

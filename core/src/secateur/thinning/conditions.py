@@ -16,6 +16,19 @@ ANOTHER = "make a new plan for the model as it is now"
 
 def check_fits(model: nn.Module, plan: Plan) -> None:
     """Raise `ThinError` unless every name, shape, index and attribute of the plan is found in the model."""
+    import torch
+    from torch import nn
+
+    if not isinstance(model, nn.Module):
+        raise ThinError(f"expected a torch.nn.Module, got {type(model).__name__}", where="model")
+    if not isinstance(plan, Plan):
+        raise ThinError(f"expected what secateur.plan returns, got {type(plan).__name__}", where="plan")
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            where = f"model.{path}" if path else "model"
+            raise ThinError(
+                "it is scripted by torch.jit, which cannot change its shape", where=where, hint="thin, then script"
+            )
     tensors = named_tensors(model)
     for name, shape in plan.shapes.items():
         if name not in tensors:
@@ -38,5 +51,5 @@ def check_fits(model: nn.Module, plan: Plan) -> None:
             held = get_attribute(model, module, attribute)
         except AttributeError:
             raise ThinError("the plan changes this attribute, the model does not have it", where=path) from None
-        if held != old:
+        if held != old and not (isinstance(held, list) and tuple(held) == tuple(old)):  # a saved plan knows tuples only
             raise ThinError(f"the plan was made for the value {old}, it is {held}", where=path, hint=ANOTHER)

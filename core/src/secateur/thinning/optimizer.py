@@ -29,6 +29,16 @@ def optimizer_cuts(
     """
     import torch
 
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise ThinError(f"expected a torch.optim.Optimizer, got {type(optimizer).__name__}", where="optimizer")
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    if cuts and not any(id(parameters[name]) in held for name in cuts if name in parameters):
+        raise ThinError(
+            f"{type(optimizer).__name__} holds none of the parameters that the plan cuts",
+            where="optimizer",
+            hint="give the optimizer that trains this model",
+        )
+    _refuse_history(optimizer)
     made: list[tuple[dict[str, Tensor], str, Tensor]] = []
     for name, axes in cuts.items():
         if name not in parameters:
@@ -46,3 +56,22 @@ def optimizer_cuts(
                 )
             made.append((optimizer.state[parameter], key, cut(value, axes)))
     return made
+
+
+def _refuse_history(optimizer: Optimizer) -> None:
+    """Refuse state that joins all parameters in one vector, as quasi-Newton methods keep it under the first of them."""
+    import torch
+
+    for group in optimizer.param_groups:
+        total = sum(parameter.numel() for parameter in group["params"])
+        for parameter in group["params"]:
+            for key, value in optimizer.state.get(parameter, {}).items():
+                tensors = (
+                    [value] if isinstance(value, torch.Tensor) else value if isinstance(value, list | tuple) else []
+                )
+                if any(isinstance(t, torch.Tensor) and t.numel() == total > parameter.numel() for t in tensors):
+                    raise ThinError(
+                        f"{type(optimizer).__name__} keeps {key!r} for all parameters in one, which cannot be cut",
+                        where="optimizer",
+                        hint="thin without optimizer= and make a new optimizer",
+                    )

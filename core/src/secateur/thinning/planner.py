@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from secateur.coupling.analysis import Coupling, analyse
+from secateur.coupling.analysis import Coupling, Leaving, analyse
 from secateur.errors import PlanError
 from secateur.graph.capture import normalise_inputs, trace
 from secateur.plugins import current
@@ -18,6 +18,8 @@ from secateur.thinning.state import named_parameters, named_tensors
 
 if TYPE_CHECKING:
     from torch import nn
+
+    Leavers = np.ndarray[Any, Any]
 
 
 def plan(
@@ -73,8 +75,26 @@ def select_plan(
     """Rank the units of a coupling by a criterion and plan the lowest `ratios[i]` of each dim to leave."""
     score = scorer(model, coupling, criterion)
     sizes = [len(dim) for dim in coupling.dims]
-    leaving = select(sizes, ratios, score, scope, round_to)
+    leaving = spare(coupling, select(sizes, ratios, score, scope, round_to), score)
     return make_plan(model, coupling, leaving, example_inputs)
+
+
+def spare(coupling: Coupling, leaving: Sequence[Leavers], score: Callable[[int], Leavers]) -> list[Leavers]:
+    """Take back units, those with the highest scores first, until something of every axis stays.
+
+    Units of several dims can between them hold all slices of an axis, though something of every dim stays.
+    """
+    found = list(leaving)
+    while emptied := _gone(coupling, found).emptied():
+        choices = [(i, score(i)) for i, dim in enumerate(coupling.dims) if emptied[0] in dim.slices and len(found[i])]
+        i, scores = max(choices, key=lambda choice: choice[1][found[choice[0]]].max() / max(choice[1].mean(), 1e-300))
+        found[i] = np.delete(found[i], np.argmax(scores[found[i]]))
+    return found
+
+
+def _gone(coupling: Coupling, leaving: Sequence[Leavers]) -> Leaving:
+    classes = [dim.classes[gone] for dim, gone in zip(coupling.dims, leaving, strict=True)]
+    return coupling.leaving(np.concatenate([np.empty(0, np.int64), *classes]))
 
 
 def scorer(model: nn.Module, coupling: Coupling, criterion: str) -> Any:
@@ -97,8 +117,9 @@ def make_plan(
     model: nn.Module, coupling: Coupling, leaving: Sequence[np.ndarray[Any, Any]], example_inputs: Any = None
 ) -> Plan:
     """The plan by which the given units of each dim leave; the plugins are shown it first."""
-    classes = [dim.classes[gone] for dim, gone in zip(coupling.dims, leaving, strict=True)]
-    gone = coupling.leaving(np.concatenate([np.empty(0, np.int64), *classes]))
+    gone = _gone(coupling, leaving)
+    for name, axis in gone.emptied():
+        raise PlanError(f"nothing of its axis {axis} would stay", where=name, hint="let fewer units leave")
     try:
         changes = gone.attributes()
     except ValueError as error:

@@ -99,17 +99,21 @@ def recipe_of(model: nn.Module) -> Recipe:
     return found
 
 
-def record(model: nn.Module, plan: Plan) -> Callable[[], None]:
-    """Note a plan that was just applied; returns how to undo the note."""
-    before = model.__dict__.get(KEY)
+def record(model: nn.Module, plan: Plan) -> None:
+    """Note a plan that was just applied."""
     shapes = {name: plan.shapes[name] for name in plan.cuts}
     step = Step(plan.cuts, plan.attributes, shapes)
     model.__dict__[KEY] = Recipe((*recipe_of(model).steps, step))
 
-    def undo() -> None:
+
+def rewinding(model: nn.Module) -> Callable[[], None]:
+    """How to bring back the recipe that a model has now."""
+    before = model.__dict__.get(KEY)
+
+    def rewind() -> None:
         if before is None:
             model.__dict__.pop(KEY, None)
         else:
             model.__dict__[KEY] = before
 
-    return undo
+    return rewind

@@ -21,7 +21,7 @@ class Report:
     @property
     def share(self) -> float:
         """The share of parameters that is left."""
-        return self.parameters_after / max(self.parameters_before, 1)
+        return self.parameters_after / self.parameters_before if self.parameters_before else 1.0
 
     def __str__(self) -> str:
         text = (

@@ -8,19 +8,20 @@ network is run and compared with the masked one. Anything that fails puts everyt
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from secateur.errors import SecateurError, ThinError, VerificationError
+from secateur.graph.capture import normalise_inputs
 from secateur.plugins import current
 from secateur.thinning.conditions import check_fits
 from secateur.thinning.masking import zeroed
 from secateur.thinning.optimizer import optimizer_cuts
 from secateur.thinning.plan import Indices, Plan
-from secateur.thinning.recipe import record
+from secateur.thinning.recipe import record, rewinding
 from secateur.thinning.report import Report
 from secateur.thinning.state import get_attribute, named_tensors, set_attribute
 from secateur.thinning.verify import Difference, compare, float_dtype, outputs
@@ -47,7 +48,7 @@ def thin(
     """
     start = time.perf_counter()
     check_fits(model, plan)
-    inputs = plan.example_inputs if example_inputs is None else example_inputs
+    inputs = plan.example_inputs if example_inputs is None else normalise_inputs(example_inputs)
     if verify and inputs is None:
         raise ThinError(
             "there are no example inputs to verify with (a loaded plan has none)",
@@ -59,7 +60,8 @@ def thin(
         reference = _reference(model, plan, inputs) if verify else []
         _commit(model, plan, optimizer, journal)
         difference = _verified(model, inputs, reference) if verify else None
-        journal.did(record(model, plan))
+        journal.callback(rewinding(model))
+        record(model, plan)
         after = sum(parameter.numel() for parameter in model.parameters())
         report = Report(plan, before, after, time.perf_counter() - start, difference)
         current().model_thinned(report)
@@ -71,37 +73,25 @@ def replay(model: nn.Module, plan: Plan) -> None:
     check_fits(model, plan)
     with _all_or_nothing() as journal:
         _commit(model, plan, None, journal)
-        journal.did(record(model, plan))
-
-
-class _Journal:
-    """How to undo what was done so far."""
-
-    def __init__(self) -> None:
-        self._steps: list[Callable[[], None]] = []
-
-    def did(self, undo: Callable[[], None]) -> None:
-        self._steps.append(undo)
-
-    def undo(self) -> None:
-        while self._steps:
-            self._steps.pop()()
+        journal.callback(rewinding(model))
+        record(model, plan)
 
 
 @contextmanager
-def _all_or_nothing() -> Iterator[_Journal]:
-    """Undo everything that the body noted in the journal if it fails."""
-    journal = _Journal()
-    try:
-        yield journal
-    except BaseException as error:
-        journal.undo()
-        if isinstance(error, SecateurError) or not isinstance(error, Exception):
-            raise
-        raise ThinError(f"{type(error).__name__}: {error}", where="thin", hint="the model is as it was") from error
+def _all_or_nothing() -> Iterator[ExitStack]:
+    """A journal whose callbacks undo what the body did, the last first, if the body fails."""
+    with ExitStack() as journal:
+        try:
+            yield journal
+        except BaseException as error:
+            journal.close()
+            if isinstance(error, SecateurError) or not isinstance(error, Exception):
+                raise
+            raise ThinError(f"{type(error).__name__}: {error}", where="thin", hint="the model is as it was") from error
+        journal.pop_all()
 
 
-def _commit(model: nn.Module, plan: Plan, optimizer: Optimizer | None, journal: _Journal) -> None:
+def _commit(model: nn.Module, plan: Plan, optimizer: Optimizer | None, journal: ExitStack) -> None:
     import torch
 
     tensors = named_tensors(model)
@@ -112,17 +102,24 @@ def _commit(model: nn.Module, plan: Plan, optimizer: Optimizer | None, journal: 
             for name, axes in plan.cuts.items()
             if (grad := tensors[name].grad if tensors[name].is_leaf else None) is not None
         }
-        states = optimizer_cuts(optimizer, dict(model.named_parameters()), plan.cuts, _cut) if optimizer else []
+        states = (
+            optimizer_cuts(optimizer, dict(model.named_parameters()), plan.cuts, _cut) if optimizer is not None else []
+        )
     for name, tensor in data.items():
         _set_data(tensors[name], tensor, grads.get(name), journal)
     for table, key, tensor in states:
         old = table[key]
+        journal.callback(table.__setitem__, key, old)
         table[key] = tensor
-        journal.did(lambda table=table, key=key, old=old: table.__setitem__(key, old))  # type: ignore[misc]
     for (module, attribute), (_, new) in plan.attributes.items():
         old = get_attribute(model, module, attribute)
-        set_attribute(model, module, attribute, new)
-        journal.did(lambda m=module, a=attribute, o=old: set_attribute(model, m, a, o))  # type: ignore[misc]
+        journal.callback(_put_back, model, module, attribute, old)
+        set_attribute(model, module, attribute, list(new) if isinstance(old, list) else new)
+
+
+def _put_back(model: nn.Module, module: str, attribute: str, old: Any) -> None:
+    if get_attribute(model, module, attribute) is not old:
+        set_attribute(model, module, attribute, old)
 
 
 def _cut(tensor: Tensor, axes: Mapping[int, Indices]) -> Tensor:
@@ -139,9 +136,9 @@ def _cut(tensor: Tensor, axes: Mapping[int, Indices]) -> Tensor:
     return thin.contiguous()
 
 
-def _set_data(tensor: Tensor, data: Tensor, grad: Tensor | None, journal: _Journal) -> None:
+def _set_data(tensor: Tensor, data: Tensor, grad: Tensor | None, journal: ExitStack) -> None:
     old, old_grad = tensor.data, tensor.grad if tensor.is_leaf else None
-    journal.did(lambda: _replace(tensor, old, old_grad))
+    journal.callback(_replace, tensor, old, old_grad)
     _replace(tensor, data, grad)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from secateur.graph.nested import tensors_in
 from secateur.graph.preserve import preserved
 
 if TYPE_CHECKING:
@@ -37,7 +38,8 @@ def quiet(model: nn.Module) -> Iterator[None]:
     """Eval mode, no gradients; the random state, the modules' attributes and the buffers are restored afterwards."""
     import torch
 
-    buffers = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
+    dense = [buffer for buffer in model.buffers() if buffer.layout == torch.strided]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in dense]
     try:
         with preserved(model), torch.no_grad():
             for module in model.modules():
@@ -51,17 +53,12 @@ def quiet(model: nn.Module) -> Iterator[None]:
 
 def outputs(model: nn.Module, inputs: Any) -> list[Tensor]:
     """The floating-point output tensors of one quiet run."""
-    import torch
     from torch.utils import _pytree as pytree
 
     moved = pytree.tree_map(lambda leaf: _on_device(leaf, model), inputs)
     with quiet(model):
         made = model(**moved) if isinstance(moved, Mapping) else model(*moved)
-    leaves: list[Any] = []
-    for leaf in pytree.tree_leaves(made):
-        held = [leaf] if isinstance(leaf, torch.Tensor) else list(getattr(leaf, "__dict__", {}).values())
-        leaves += [entry for entry in held if isinstance(entry, torch.Tensor)]
-    return [leaf.detach().clone() for leaf in leaves]
+    return [leaf.detach().clone() for leaf in tensors_in(made)[0]]
 
 
 def _on_device(leaf: Any, model: nn.Module) -> Any:

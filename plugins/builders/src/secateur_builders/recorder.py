@@ -295,7 +295,11 @@ def _version(tensor: Tensor) -> int | None:
 
 
 def _storage(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
+    """What tells whether tensors share memory; a tensor without one memory of its own (a sparse one) shares none."""
+    try:
+        return int(tensor.untyped_storage()._cdata)
+    except (NotImplementedError, RuntimeError):
+        return -id(tensor)
 
 
 def _numbers(tensor: Tensor) -> np.ndarray[Any, Any] | None:

@@ -17,7 +17,7 @@ from secateur.hookspecs import hookimpl
 from secateur.records import GraphBuilder
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
     from secateur_builders.recorder import Record
     from secateur_builders.substitute import Device, StandIns
@@ -33,6 +33,7 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
 
     if not isinstance(model, nn.Module):
         raise CaptureError(f"expected a torch.nn.Module, got {type(model).__name__}", where="model")
+    _check_modules(model)
     record = Record()
     try:
         run = _run(model, example_inputs, record, "meta", training=False)
@@ -89,6 +90,7 @@ class _Run:
 def _run(model: nn.Module, inputs: Inputs, record: Record, device: Device, training: bool) -> _Run:
     from torch.utils import _pytree as pytree
 
+    from secateur.graph.nested import tensors_in
     from secateur_builders.provenance import losses
     from secateur_builders.recorder import Recorder
     from secateur_builders.substitute import substituted
@@ -111,7 +113,7 @@ def _run(model: nn.Module, inputs: Inputs, record: Record, device: Device, train
         arguments = pytree.tree_unflatten(given, structure)
         with recorder.watching_modules(), losses(recorder.note_number), recorder:
             output = model(**arguments) if isinstance(inputs, Mapping) else model(*arguments)
-        found, run.opaque = _output_tensors(output)
+        found, run.opaque = tensors_in(output)
         run.outputs = tuple(dict.fromkeys(recorder.name_of(tensor) for tensor in found))
         return run
 
@@ -160,20 +162,35 @@ def _input_names(inputs: Inputs, leaves: list[Any]) -> list[str]:
     return ["input" if len(leaves) == 1 else f"input{index}" for index in range(len(leaves))]
 
 
-def _output_tensors(output: Any) -> tuple[list[Tensor], bool]:
-    """The tensors of a nested output, and whether something in it could not be looked into."""
-    from torch.utils import _pytree as pytree
+WRAPPERS = {
+    "DataParallel": "module",
+    "DistributedDataParallel": "module",
+    "FullyShardedDataParallel": "module",
+    "OptimizedModule": "_orig_mod",
+}
+"""Types that wrap a model, and the attribute that holds it."""
 
-    found: list[Tensor] = []
-    opaque = False
-    for leaf in pytree.tree_leaves(output):
-        if _is_tensor(leaf):
-            found.append(leaf)
-        elif not isinstance(leaf, int | float | str | bool | None.__class__):
-            inner = [held for held in vars(leaf).values() if _is_tensor(held)] if hasattr(leaf, "__dict__") else []
-            found += inner
-            opaque = True
-    return found, opaque
+
+def _check_modules(model: nn.Module) -> None:
+    """Raise `CaptureError` for a model whose modules cannot be given stand-ins: wrapped, scripted, without shapes."""
+    import torch
+    from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
+
+    kind = type(model).__name__
+    if kind in WRAPPERS and hasattr(model, WRAPPERS[kind]):
+        hint = f"give the model inside, model.{WRAPPERS[kind]}"
+        raise CaptureError(f"it is wrapped in {kind}", where="model", hint=hint)
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            raise CaptureError(
+                "it is scripted by torch.jit, which hides its operations",
+                where=f"model.{path}" if path else "model",
+                hint="give the plain nn.Module it was made from",
+            )
+        for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
+            if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
+                where = f"{path}.{name}" if path else name
+                raise CaptureError("it has no shape yet", where=where, hint="run the model once before planning")
 
 
 def _failure(model: nn.Module, error: Exception) -> CaptureError:
