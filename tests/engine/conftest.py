@@ -17,7 +17,7 @@ from torch import nn
 
 import secateur
 from secateur.thinning.plan import Plan
-from secateur.thinning.planner import couple, make_plan
+from secateur.thinning.planner import couple, make_plan, spare
 from secateur.thinning.verify import outputs
 
 TOLERANCE = 1e-11
@@ -59,6 +59,7 @@ def random_plan(model: nn.Module, inputs: Inputs, seed: int) -> Plan:
         if mode == "unit":
             count = min(count, 1)
         leaving.append(np.sort(rng.choice(len(dim), count, replace=False)))
+    leaving = spare(coupling, leaving, lambda i: rng.random(len(coupling.dims[i])))
     return make_plan(model, coupling, leaving, inputs)
 
 
