@@ -63,7 +63,7 @@ def _follow(
             held = attributes.get((module, attribute), get_attribute(model, module, attribute))
         except AttributeError:
             raise CheckpointError(f"{path!r} is in the file, not in the model", where=where, hint=FRESH) from None
-        if held != old:
+        if (tuple(held) if isinstance(held, list) else held) != old:  # recipes know tuples only
             what = f"{path!r} was {old} before thinning in the file, it is {held!r} in the model"
             raise CheckpointError(what, where=where, hint=FRESH)
         attributes[module, attribute] = new

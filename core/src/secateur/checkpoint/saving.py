@@ -31,6 +31,10 @@ def save(
     """
     where = str(path)
     check_writable(path, CheckpointError)
+    for name, module in model.named_modules():
+        if module is not model and recipe_of(module).steps:
+            hint = f"save {name!r} by itself, or thin the whole model"
+            raise CheckpointError(f"only its part {name!r} was thinned", where=where, hint=hint)
     held, tied = state_tensors(model, where)
     tensors = {f"{MODEL}{name}": tensor for name, tensor in held.items()}
     said = save_optimizer(optimizer, model, tensors, where) if optimizer is not None else None

@@ -14,8 +14,8 @@ import numpy as np
 
 from secateur.coupling.facts import Facts, SizeFact
 from secateur.coupling.labels import Labels
-from secateur.graph.ir import Graph
-from secateur.graph.sizes import Attribute, Expr, Literal, Size, leaves
+from secateur.graph.ir import Graph, Source
+from secateur.graph.sizes import COMPARISONS, Arithmetic, Attribute, Expr, Literal, Size, leaves
 
 
 def unfollowed(graph: Graph, facts: Facts, labels: Mapping[str, Labels]) -> list[SizeFact]:
@@ -37,11 +37,17 @@ def unfollowed(graph: Graph, facts: Facts, labels: Mapping[str, Labels]) -> list
         if id(size) not in facts.followed and may_change(size.expr)
     ]
     found += [
-        SizeFact(size.expr, nothing, None, size.value, f"{size} is used as a number at {source}")
+        SizeFact(size.expr, nothing, None, size.value, _use(size, source))
         for size, source in graph.numbers
         if may_change(size.expr)
     ]
     return found
+
+
+def _use(size: Size, source: Source | None) -> str:
+    if isinstance(size.expr, Arithmetic) and size.expr.operation in COMPARISONS:
+        return f"the comparison {size} decides what runs at {source}"
+    return f"{size} is used as a number at {source}"
 
 
 def _sizes(nested: Any) -> Iterator[Size]:

@@ -22,6 +22,7 @@ from secateur.graph.sizes import Attribute
 from secateur.records import LayerAdapter, OpRule
 
 NO_RULE = "no rule for the operation {kind!r}"
+UNUSED = "it took no part in the recorded run"
 NO_RULE_HINT = "a plugin can supply one with the hook secateur_op_rules"
 
 
@@ -44,7 +45,8 @@ def label(graph: Graph, rules: Mapping[str, OpRule], adapters: Mapping[str, Laye
     read = {name for op in graph.ops.values() for name in op.inputs}
     for value in graph.values.values():
         if value.kind != "activation":
-            labels[value.name] = _source(value, facts, value.name in graph.unused or value.name not in read)
+            unused = value.name in graph.unused or value.name not in read
+            labels[value.name] = _source(value, facts, UNUSED + _training_note(graph) if unused else "")
     for op in graph.ops.values():
         outputs = _apply(op, graph, facts, labels, rules)
         for name, axes in zip(op.outputs, outputs, strict=True):
@@ -54,17 +56,36 @@ def label(graph: Graph, rules: Mapping[str, OpRule], adapters: Mapping[str, Laye
     for name in graph.outputs:
         for axis in labels[name].axes:
             facts.fix(axis.atoms, "it is an output of the model", op=graph.producer.get(name))
+    if graph.decisions and graph.unused:
+        _refuse_all(graph, facts, labels)
     _mirror(graph, facts, labels, adapters)
     facts.sizes += unfollowed(graph, facts, labels)
     return Labelling(graph, facts, labels)
 
 
-def _source(value: Value, facts: Facts, unused: bool) -> Labels:
+def _training_note(graph: Graph) -> str:
+    failure = graph.training_failure
+    return f", and the model does not run in training mode ({failure})" if failure else ""
+
+
+def _refuse_all(graph: Graph, facts: Facts, labels: Mapping[str, Labels]) -> None:
+    """The forward chose a path by values, and some parameters lie on another: what those read is not known."""
+    reason = (
+        f"the forward takes one path or another by the values of tensors ({graph.decisions[0]}), and parameters on "
+        f"another path were not reached ({graph.unused[0]}): what they read is not known"
+    )
+    for value in graph.values.values():
+        if value.kind in ("parameter", "buffer"):
+            for axis in labels[value.name].axes:
+                facts.fix(axis.atoms, reason)
+
+
+def _source(value: Value, facts: Facts, unused: str) -> Labels:
     if value.kind in ("parameter", "buffer") and value.dtype.startswith(("float", "bfloat", "complex")):
         axes = [Axis(facts.fresh(length)) if length > 1 else fixed(length) for length in value.shape]
         if unused:
             for axis in axes:
-                facts.fix(axis.atoms, "it took no part in the recorded run")
+                facts.fix(axis.atoms, unused)
         return Labels(value.name, tuple(axes))
     return Labels(value.name, tuple(Axis(np.zeros(length, np.int64), zero=False) for length in value.shape))
 
@@ -91,7 +112,11 @@ def _apply(
             f"the rule {rule.name!r} failed on {op}: {type(error).__name__}: {error}", where=op.place
         ) from error
     outputs = _outputs(made, op, rule)
-    for name, axes in zip(op.outputs, outputs, strict=False):
+    if len(outputs) != len(op.outputs):
+        raise PluginError(
+            f"the rule {rule.name!r} labelled {len(outputs)} of {len(op.outputs)} outputs: {op}", where=op.place
+        )
+    for name, axes in zip(op.outputs, outputs, strict=True):
         lengths = tuple(len(axis) for axis in axes)
         if lengths != graph.values[name].shape:
             raise PluginError(
@@ -99,10 +124,6 @@ def _apply(
                 f"{graph.values[name].shape}: {op}",
                 where=op.place,
             )
-    if len(outputs) != len(op.outputs):
-        raise PluginError(
-            f"the rule {rule.name!r} labelled {len(outputs)} of {len(op.outputs)} outputs: {op}", where=op.place
-        )
     return outputs
 
 

@@ -85,7 +85,8 @@ def dims_of(labelling: Labelling, solution: Solution, axes: TensorAxes) -> list[
     for dim in range(dim_of.max() + 1):
         picked = by_dim[bounds[dim] : bounds[dim + 1]]
         found.append(_dim(axes, reads, rows[picked], owners[picked], unit_of[picked], units))
-    found.sort(key=lambda dim: _position(dim, axes))
+    position = {key: index for index, key in enumerate(axes.keys)}
+    found.sort(key=lambda dim: _first(dim, position))
     return _named(found)
 
 
@@ -150,9 +151,9 @@ def _dim(
     return Units("", units[members][order], ordered, readers)
 
 
-def _position(dim: Units, axes: TensorAxes) -> tuple[int, int]:
+def _first(dim: Units, position: Mapping[TensorAxis, int]) -> tuple[int, int]:
+    """Where a dim is first written: the axis, and the index of its first unit."""
     writers = [key for key in dim.slices if key not in dim.readers] or list(dim.slices)
-    position = {key: index for index, key in enumerate(axes.keys)}
     first = min(writers, key=position.__getitem__)
     return position[first], int(dim.slices[first][0, 0])
 

@@ -81,7 +81,7 @@ class Op:
     overwrites: tuple[str, ...] = ()
     """Values that share memory with the one this call changed in place."""
     training: bool = False
-    """Seen only when the model ran in training mode (auxiliary classifiers, for example)."""
+    """Seen in a second run, in training mode, which is recorded if it does anything else than the first."""
 
     @property
     def place(self) -> str:
@@ -136,6 +136,10 @@ class Graph:
     """Sizes that were read as plain numbers (`x.shape[1] ** -0.5`), and where."""
     unused: tuple[str, ...] = ()
     """Parameters that took no part in any recorded call."""
+    decisions: tuple[str, ...] = ()
+    """Lines at which the forward read values of tensors: only the path that the example took is in the graph."""
+    training_failure: str = ""
+    """Why the model could not be run in training mode, if so."""
     builder: str = ""
 
     @cached_property

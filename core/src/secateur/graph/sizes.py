@@ -19,7 +19,16 @@ OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "*": operator.mul,
     "//": operator.floordiv,
     "%": operator.mod,
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
 }
+
+COMPARISONS = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "ge"}
+"""Operations whose value is the outcome of a comparison, 0 or 1, with the names of Python's methods."""
 
 
 @frozen
@@ -58,7 +67,7 @@ class Attribute:
 
 @frozen
 class Arithmetic:
-    """Two expressions joined by one of + - * // %."""
+    """Two expressions joined by one of + - * // %, or compared."""
 
     operation: str
     left: Literal | AxisLength | Attribute | Arithmetic

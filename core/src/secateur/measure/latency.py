@@ -13,7 +13,7 @@ from attrs import frozen
 
 from secateur.errors import SecateurError
 from secateur.graph.capture import normalise_inputs
-from secateur.thinning.verify import quiet
+from secateur.thinning.verify import placed, quiet
 
 if TYPE_CHECKING:
     from torch import nn
@@ -78,17 +78,9 @@ def _check(repeats: int, warmup: int) -> None:
 def _runner(model: nn.Module, inputs: Any) -> Callable[[], float]:
     """A function that runs the model once and returns the seconds it took."""
     import torch
-    from torch.utils import _pytree as pytree
 
     parameter = next(iter(model.parameters()), None)
-
-    def place(leaf: Any) -> Any:
-        if not isinstance(leaf, torch.Tensor) or parameter is None:
-            return leaf
-        same_kind = leaf.is_floating_point() and parameter.is_floating_point()
-        return leaf.detach().to(parameter.device, parameter.dtype if same_kind else leaf.dtype)
-
-    placed = pytree.tree_map(place, normalise_inputs(inputs))
+    given = placed(normalise_inputs(inputs), model)
     device = parameter.device if parameter is not None and parameter.is_cuda else None
 
     def wait() -> None:
@@ -98,10 +90,10 @@ def _runner(model: nn.Module, inputs: Any) -> Callable[[], float]:
     def run() -> float:
         wait()
         start = time.perf_counter()
-        if isinstance(placed, Mapping):
-            model(**placed)
+        if isinstance(given, Mapping):
+            model(**given)
         else:
-            model(*placed)
+            model(*given)
         wait()
         return time.perf_counter() - start
 

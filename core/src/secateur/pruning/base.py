@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol
 import numpy as np
 from attrs import field, frozen
 
+from secateur.errors import PlanError
 from secateur.pruning.selection import matching, select_counts
 
 Array = np.ndarray[Any, Any]
@@ -43,6 +44,10 @@ class Network(Protocol):
     @property
     def original(self) -> Mapping[str, int]:
         """The size each dim had before anything was thinned."""
+
+    @property
+    def thinned(self) -> bool:
+        """Whether anything was thinned since the schedule began."""
 
     @property
     def staying(self) -> Mapping[str, str]:
@@ -100,7 +105,12 @@ class UnitPruner(Pruner):
         return sorted(found)
 
     def _matching(self, pattern: str, network: Network) -> list[int]:
-        return matching(pattern, network.dims, f"dims {pattern!r}", network.staying)
+        try:
+            return matching(pattern, network.dims, f"dims {pattern!r}", network.staying)
+        except PlanError:
+            if network.thinned:  # what it named is down to its last unit
+                return []
+            raise
 
     def decide(self, network: Network, moment: Moment) -> Decision:
         """Rank and mask the lowest units of the targets."""
@@ -109,7 +119,7 @@ class UnitPruner(Pruner):
         counts = []
         for i, size in zip(targets, sizes, strict=True):
             original = max(network.original.get(network.dims[i].name, size), size)
-            counts.append(max(int(share * original) - (original - size), 0))
+            counts.append(int(share * original) - (original - size))  # below zero where more has left already
         chosen = select_counts(
             sizes,
             counts,

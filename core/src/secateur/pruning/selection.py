@@ -123,16 +123,19 @@ def select_counts(
     """The leaving units of each dim, sorted: the `counts[i]` lowest of dim i, or as many in all with scope "global".
 
     `score(i)` gives the scores of dim i, shape (sizes[i],); it is asked only for dims of which something is to leave.
-    At least one unit of every dim stays. `round_to` rounds what stays up to a multiple.
+    At least one unit of every dim stays. A count below zero says that so many more than asked for have left the dim
+    already; with scope "global" others keep as many more. `round_to` rounds what stays up to a multiple.
     """
     if scope not in ("local", "global"):
         raise PlanError(f"unknown scope {scope!r}", where="scope", hint="it is 'local' or 'global'")
     if isinstance(round_to, bool) or not isinstance(round_to, int) or round_to < 1:
         raise PlanError(f"expected a positive integer, got {round_to!r}", where="round_to")
     wanted = [min(count, size - 1) for count, size in zip(counts, sizes, strict=True)]
-    scores = {i: _checked(score(i), sizes[i]) for i, count in enumerate(wanted) if count > 0}
+    competing = [count > 0 or (scope == "global" and count < 0) for count in wanted]
+    scores = {i: _checked(score(i), sizes[i]) for i, competes in enumerate(competing) if competes}
     if scope == "global":
         wanted = _global_counts(sizes, wanted, scores)
+    wanted = [max(count, 0) for count in wanted]
     wanted = [rounded(count, size, round_to) for count, size in zip(wanted, sizes, strict=True)]
     return [
         np.sort(np.argsort(scores[i], kind="stable")[:count]) if count else np.empty(0, np.int64)
@@ -163,10 +166,10 @@ def _checked(scores: Array, size: int) -> Array:
 
 def _global_counts(sizes: Sequence[int], counts: Sequence[int], scores: Mapping[int, Array]) -> list[int]:
     """Let all units compete for the same total; the last unit of a dim never leaves."""
-    total = sum(counts)
-    chosen = list(scores)
+    total = max(sum(counts), 0)
+    chosen = [i for i in scores if sizes[i] > 1]
     if not chosen or not total:
-        return list(counts)
+        return [0 for _ in counts]
     owner = np.concatenate([np.full(sizes[i] - 1, i) for i in chosen])
     ranked = [np.sort(scores[i])[:-1] / max(float(scores[i].mean()), 1e-300) for i in chosen]
     order = np.argsort(np.concatenate(ranked), kind="stable")[:total]

@@ -46,6 +46,8 @@ class Window:
         if (self.epochs is not None) == ranged:
             raise ValueError("give either epochs, or starting_epoch and ending_epoch")
         if self.epochs is not None:
+            if self.frequency != 1:
+                raise ValueError("frequency belongs to starting_epoch and ending_epoch, not to epochs")
             if not self.epochs or min(self.epochs) < 0 or list(self.epochs) != sorted(set(self.epochs)):
                 raise ValueError("epochs must be an ascending list of distinct numbers from 0 on")
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,12 @@ class LRPolicy:
 
     class_name: str
     arguments: Mapping[str, Any]
+
+    def check(self, optimizer: Optimizer) -> None:
+        """Raise `ValueError` if the class refuses its arguments for such an optimizer, which is not touched."""
+        twin = copy.copy(optimizer)
+        twin.param_groups = [dict(group) for group in optimizer.param_groups]
+        self.make(twin)
 
     def make(self, optimizer: Optimizer) -> LRScheduler:
         """Make the scheduler; a `ValueError` says what its class refuses."""

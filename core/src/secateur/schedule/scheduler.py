@@ -31,8 +31,9 @@ from secateur.pruning.masks import Masks
 from secateur.schedule.grammar import Policy, Schedule, read_schedule
 from secateur.schedule.lr import LRPolicy
 from secateur.schedule.thinner import Thinner
+from secateur.thinning.optimizer import NOT_FOLLOWED
 from secateur.thinning.plan import Plan
-from secateur.thinning.planner import couple, make_plan, scorer
+from secateur.thinning.planner import couple, make_plan, scorer, spare
 from secateur.thinning.report import Report
 from secateur.thinning.transaction import thin
 
@@ -60,18 +61,20 @@ class Scheduler:
         self._builder = builder
         self._coupling = couple(model, self._inputs, builder)
         self.original: Mapping[str, int] = {dim.name: len(dim) for dim in self._coupling.dims}
-        self._leaving = self._nothing()
+        self._decisions: dict[int, dict[int, Array]] = {}
         self._masks = Masks(model, {})
         self._due: list[Policy] = []
         self._scorers: dict[str, Callable[[int], Array]] = {}
         self._check_targets()
-        self._lr: list[tuple[Policy, LRScheduler]] = []
+        self._lr: dict[int, LRScheduler] = {}
         for policy in schedule.policies:
             if isinstance(policy.instance, LRPolicy):
                 try:
-                    self._lr.append((policy, policy.instance.make(optimizer)))
+                    policy.instance.check(optimizer)
                 except ValueError as error:
                     raise ConfigError(str(error), where=policy.where) from error
+            elif isinstance(policy.instance, Thinner):
+                _check_optimizer(optimizer, policy)
 
     @classmethod
     def from_yaml(
@@ -118,12 +121,30 @@ class Scheduler:
     def masked_share(self) -> float:
         """The share of all units, as there were before anything was thinned, that is masked or gone."""
         total = sum(self.original.values())
-        left = sum(len(dim) - len(gone) for dim, gone in zip(self.dims, self._leaving, strict=True))
+        now = {dim.name: len(dim) - len(gone) for dim, gone in zip(self.dims, self.leaving, strict=True)}
+        left = sum(now.get(name, 1) for name in self.original)  # a dim of one unit is no dim any more
         return 1 - left / total if total else 0.0
+
+    @property
+    def thinned(self) -> bool:
+        """Whether anything was thinned since the schedule began."""
+        return bool(self.reports)
+
+    @property
+    def leaving(self) -> list[Array]:
+        """The masked units of each dim, sorted: all that any pruner decided, but something of every axis stays."""
+        found = [np.empty(0, np.int64) for _ in self.dims]
+        for decision in self._decisions.values():
+            for dim, units in decision.items():
+                found[dim] = np.union1d(found[dim], units)
+        for dim, units in enumerate(found):
+            if len(units) == len(self.dims[dim]):  # between them, several pruners took all
+                found[dim] = np.delete(units, np.argmax(self.scores(dim, "l1")))
+        return spare(self._coupling, found, lambda dim: self.scores(dim, "l1"))
 
     def plan(self) -> Plan:
         """The plan by which everything that is masked now would leave."""
-        return make_plan(self.model, self._coupling, self._leaving, self._inputs)
+        return make_plan(self.model, self._coupling, self.leaving, self._inputs)
 
     # -- the callbacks of a training loop -----------------------------------------------------------------------
 
@@ -132,7 +153,9 @@ class Scheduler:
         self._due = []
         decided = False
         self._scorers = {}
-        for policy in self.schedule.policies:
+        self._make_lr_schedulers(epoch)
+        decisions = dict(self._decisions)
+        for index, policy in enumerate(self.schedule.policies):
             moment = policy.window.moment(epoch)
             if moment is None:
                 continue
@@ -141,21 +164,22 @@ class Scheduler:
                     decision = policy.instance.decide(self, moment)
                 except SecateurError as error:
                     raise ConfigError(str(error), where=policy.where) from error
-                for dim, units in decision.items():
-                    self._leaving[dim] = units
+                decisions[index] = dict(decision)
                 decided = True
             elif isinstance(policy.instance, Thinner):
                 self._due.append(policy)
         if decided:
-            gone = self._coupling.leaving(self._leaving_classes())
+            self._decisions = decisions
+            classes = [dim.classes[units] for dim, units in zip(self.dims, self.leaving, strict=True)]
+            gone = self._coupling.leaving(np.concatenate([np.empty(0, np.int64), *classes]))
             self._masks = Masks(self.model, gone.cuts())
             self._masks.apply()
 
     def on_minibatch_begin(self, epoch: int, step: int = 0, steps: int = 1) -> None:
         """Thin if a thinning event is due."""
-        due, self._due = self._due, []
-        for policy in due:
-            self._thin(policy)
+        while self._due:
+            self._thin(self._due[0])
+            self._due.pop(0)
 
     def before_backward(self, loss: Tensor) -> Tensor:
         """Return the loss to be differentiated; regularizers add to it."""
@@ -169,7 +193,8 @@ class Scheduler:
         """Step the learning-rate schedulers that are due; one that follows a metric reads `metrics["loss"]`."""
         from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-        for policy, scheduler in self._lr:
+        for index, scheduler in self._lr.items():
+            policy = self.schedule.policies[index]
             if policy.window.moment(epoch) is None:
                 continue
             if isinstance(scheduler, ReduceLROnPlateau):
@@ -185,21 +210,20 @@ class Scheduler:
 
     # -- within -------------------------------------------------------------------------------------------------
 
-    def _nothing(self) -> list[Array]:
-        return [np.empty(0, np.int64) for _ in self._coupling.dims]
-
-    def _leaving_classes(self) -> Array:
-        gone = [dim.classes[units] for dim, units in zip(self.dims, self._leaving, strict=True)]
-        return np.concatenate([np.empty(0, np.int64), *gone])
+    def _make_lr_schedulers(self, epoch: int) -> None:
+        """Make the learning-rate schedulers whose window has begun: from its first step on, one changes the rates."""
+        for index, policy in enumerate(self.schedule.policies):
+            if isinstance(policy.instance, LRPolicy) and index not in self._lr:
+                first, last = policy.window.bounds
+                if first <= epoch < last:
+                    self._lr[index] = policy.instance.make(self.optimizer)
 
     def _thin(self, policy: Policy) -> None:
         verify = policy.instance.verify if isinstance(policy.instance, Thinner) else True
         report = thin(self.model, self.plan(), self.optimizer, verify=verify)
+        self._decisions, self._masks, self._scorers = {}, Masks(self.model, {}), {}
         self.reports.append(report)
         self._coupling = couple(self.model, self._inputs, self._builder)
-        self._leaving = self._nothing()
-        self._masks = Masks(self.model, {})
-        self._scorers = {}
 
     def _check_targets(self) -> None:
         for policy in self.schedule.policies:
@@ -209,3 +233,14 @@ class Scheduler:
                     targets(self)
                 except SecateurError as error:
                     raise ConfigError(str(error), where=policy.where) from error
+
+
+def _check_optimizer(optimizer: Optimizer, policy: Policy) -> None:
+    """Say now, not hours later, that the optimizer could not be thinned along."""
+    name = type(optimizer).__name__
+    if name in NOT_FOLLOWED:
+        raise ConfigError(
+            f"the network cannot be thinned while it trains with {name}, which {NOT_FOLLOWED[name]}",
+            where=policy.where,
+            hint="train with another optimizer, or thin after training",
+        )

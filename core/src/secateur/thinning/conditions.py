@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from secateur.errors import ThinError
@@ -9,7 +10,7 @@ from secateur.thinning.plan import Plan
 from secateur.thinning.state import get_attribute, named_tensors
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 ANOTHER = "make a new plan for the model as it is now"
 
@@ -45,6 +46,7 @@ def check_fits(model: nn.Module, plan: Plan) -> None:
                 raise ThinError(f"the plan cuts indices outside axis {axis} of length {length}", where=name)
             if len(indices) >= length:
                 raise ThinError(f"the plan leaves nothing of axis {axis}", where=name, hint="keep at least one unit")
+    _check_memory(plan, tensors)
     for (module, attribute), (old, _) in plan.attributes.items():
         path = f"{module}.{attribute}" if module else attribute
         try:
@@ -53,3 +55,20 @@ def check_fits(model: nn.Module, plan: Plan) -> None:
             raise ThinError("the plan changes this attribute, the model does not have it", where=path) from None
         if held != old and not (isinstance(held, list) and tuple(held) == tuple(old)):  # a saved plan knows tuples only
             raise ThinError(f"the plan was made for the value {old}, it is {held}", where=path, hint=ANOTHER)
+
+
+def _check_memory(plan: Plan, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse to cut a tensor that shares memory with another one: the tie between them would be lost unseen."""
+    import torch
+
+    owners: dict[int, str] = {}
+    for name, tensor in tensors.items():
+        if tensor.is_meta or tensor.layout != torch.strided or not tensor.numel():
+            continue
+        first = owners.setdefault(tensor.untyped_storage().data_ptr(), name)
+        if first != name and (name in plan.cuts or first in plan.cuts):
+            raise ThinError(
+                f"it shares its memory with {first!r}, and cutting would part them",
+                where=name,
+                hint="tie the Parameter itself (one object under two names), or give each its own memory",
+            )

@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
+NOT_FOLLOWED = {
+    "LBFGS": "keeps one history for all parameters together",
+    "Adafactor": "keeps row and column averages instead of one entry per weight",
+    "Muon": "scales its steps by the shape of the whole matrix, so that training on would not be the same",
+}
+"""Optimizers whose state cannot simply be cut, and why."""
+
+
 def optimizer_cuts(
     optimizer: Optimizer,
     parameters: Mapping[str, nn.Parameter],
@@ -38,7 +46,10 @@ def optimizer_cuts(
             where="optimizer",
             hint="give the optimizer that trains this model",
         )
-    _refuse_history(optimizer)
+    name = type(optimizer).__name__
+    if name in NOT_FOLLOWED:
+        hint = "thin without optimizer= and make a new optimizer"
+        raise ThinError(f"{name} {NOT_FOLLOWED[name]}, which cannot be cut", where="optimizer", hint=hint)
     made: list[tuple[dict[str, Tensor], str, Tensor]] = []
     for name, axes in cuts.items():
         if name not in parameters:
@@ -56,22 +67,3 @@ def optimizer_cuts(
                 )
             made.append((optimizer.state[parameter], key, cut(value, axes)))
     return made
-
-
-def _refuse_history(optimizer: Optimizer) -> None:
-    """Refuse state that joins all parameters in one vector, as quasi-Newton methods keep it under the first of them."""
-    import torch
-
-    for group in optimizer.param_groups:
-        total = sum(parameter.numel() for parameter in group["params"])
-        for parameter in group["params"]:
-            for key, value in optimizer.state.get(parameter, {}).items():
-                tensors = (
-                    [value] if isinstance(value, torch.Tensor) else value if isinstance(value, list | tuple) else []
-                )
-                if any(isinstance(t, torch.Tensor) and t.numel() == total > parameter.numel() for t in tensors):
-                    raise ThinError(
-                        f"{type(optimizer).__name__} keeps {key!r} for all parameters in one, which cannot be cut",
-                        where="optimizer",
-                        hint="thin without optimizer= and make a new optimizer",
-                    )

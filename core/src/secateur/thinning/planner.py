@@ -132,11 +132,11 @@ def make_plan(
         if attribute.index is None:
             attributes[key] = (old, new)
         else:
-            held = coupling.graph.attributes[key]
+            held = tuple(coupling.graph.attributes[key])
             before, after = attributes.get(key, (held, held))
             entries = list(after)
             entries[attribute.index] = new
-            attributes[key] = (before, type(held)(entries))
+            attributes[key] = (before, tuple(entries))
     dims = tuple(
         Dim(
             name=dim.name,

@@ -1,8 +1,9 @@
 """Thin a model: the only code that edits a module, and it edits all or nothing.
 
-All new tensors are computed first. Then parameters keep their identity and get new data, so that optimizers, EMA
-copies and references of the user's stay valid; gradients and optimizer state are cut alike, attributes set. The thin
-network is run and compared with the masked one. Anything that fails puts everything back.
+All new tensors are computed first. Then parameters keep their identity and get new data, so that the
+optimizer and references of the user's stay valid; gradients and optimizer state are cut alike, attributes set. The thin
+network is run and compared with the masked one. Anything that fails puts everything back. Copies of the model (EMA)
+and other optimizers are not known here: thin them alike, or make them anew.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from secateur.thinning.plan import Indices, Plan
 from secateur.thinning.recipe import record, rewinding
 from secateur.thinning.report import Report
 from secateur.thinning.state import get_attribute, named_tensors, set_attribute
-from secateur.thinning.verify import Difference, compare, float_dtype, outputs
+from secateur.thinning.verify import Difference, compare, float_dtype, outputs, telling
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -49,6 +50,7 @@ def thin(
     start = time.perf_counter()
     check_fits(model, plan)
     inputs = plan.example_inputs if example_inputs is None else normalise_inputs(example_inputs)
+    inputs = telling(inputs) if inputs is not None else None
     if verify and inputs is None:
         raise ThinError(
             "there are no example inputs to verify with (a loaded plan has none)",

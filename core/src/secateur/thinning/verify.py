@@ -52,25 +52,48 @@ def quiet(model: nn.Module) -> Iterator[None]:
 
 
 def outputs(model: nn.Module, inputs: Any) -> list[Tensor]:
-    """The floating-point output tensors of one quiet run."""
-    from torch.utils import _pytree as pytree
-
-    moved = pytree.tree_map(lambda leaf: _on_device(leaf, model), inputs)
+    """The output tensors of one quiet run."""
+    given = placed(inputs, model)
     with quiet(model):
-        made = model(**moved) if isinstance(moved, Mapping) else model(*moved)
+        made = model(**given) if isinstance(given, Mapping) else model(*given)
     return [leaf.detach().clone() for leaf in tensors_in(made)[0]]
 
 
-def _on_device(leaf: Any, model: nn.Module) -> Any:
-    """An input where the model is, in its floating-point dtype."""
+def placed(inputs: Any, model: nn.Module) -> Any:
+    """Copies of the inputs where the model is, floating-point ones in its dtype; a forward may change them."""
     import torch
+    from torch.utils import _pytree as pytree
 
     parameter = next(iter(model.parameters()), None)
-    if not isinstance(leaf, torch.Tensor) or parameter is None:
-        return leaf
-    if leaf.is_floating_point() and parameter.is_floating_point():
-        return leaf.detach().to(parameter.device, parameter.dtype)
-    return leaf.detach().to(parameter.device)
+
+    def place(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Tensor):
+            return leaf
+        if parameter is None:
+            return leaf.detach().clone()
+        same_kind = leaf.is_floating_point() and parameter.is_floating_point()
+        return leaf.detach().to(parameter.device, parameter.dtype if same_kind else leaf.dtype, copy=True)
+
+    return pytree.tree_map(place, inputs)
+
+
+def telling(inputs: Any) -> Any:
+    """The inputs, or random ones of their shape if all floating-point ones are constant, which tells little."""
+    import torch
+    from torch.utils import _pytree as pytree
+
+    tensors = [leaf for leaf in pytree.tree_leaves(inputs) if isinstance(leaf, torch.Tensor)]
+    floats = [leaf for leaf in tensors if leaf.is_floating_point()]
+    if any(leaf.numel() < 2 or bool((leaf != leaf.reshape(-1)[0]).any()) for leaf in floats):
+        return inputs
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(leaf: Any) -> Any:
+        if not isinstance(leaf, torch.Tensor) or not leaf.is_floating_point():
+            return leaf
+        return torch.randn(leaf.shape, generator=generator).to(leaf.device, leaf.dtype)
+
+    return pytree.tree_map(draw, inputs)
 
 
 def compare(reference: list[Tensor], other: list[Tensor], dtype: torch.dtype) -> Difference:

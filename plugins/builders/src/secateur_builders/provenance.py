@@ -3,6 +3,7 @@
 A `TrackedInt` is an ordinary `int` for everything that computes with it, and carries an expression over axis lengths,
 module attributes and literals. Arithmetic with + - * // % builds larger expressions; anything else (`int()`, division,
 powers) gives a plain number, which is noted as such, with the line that asked for it: `losses` collects the notes.
+So is every comparison: what a branch was decided by must come out the same after thinning.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-from secateur.graph.sizes import OPERATIONS, Arithmetic, Expr, Literal, Size
+from secateur.graph.sizes import COMPARISONS, OPERATIONS, Arithmetic, Expr, Literal, Size
 
 DEEPEST = 40
 """Expressions nested deeper than this (a counter that a loop increments) become plain numbers."""
@@ -22,8 +23,8 @@ _NOTE: ContextVar[Note | None] = ContextVar("note", default=None)
 
 
 @contextmanager
-def losses(note: Note) -> Iterator[None]:
-    """While the body runs, `note` is told of every tracked integer that becomes a plain number."""
+def losses(note: Note | None) -> Iterator[None]:
+    """While the body runs, `note` is told of every tracked integer that becomes a plain number; None: nobody is."""
     token = _NOTE.set(note)
     try:
         yield
@@ -87,6 +88,19 @@ def _operator(symbol: str, name: str, swapped: bool) -> Callable[[TrackedInt, An
     return apply
 
 
+def _comparison(symbol: str, name: str) -> Callable[[TrackedInt, Any], Any]:
+    plain = getattr(int, name)
+
+    def apply(self: TrackedInt, other: Any) -> Any:
+        outcome = plain(self, other)
+        note = _NOTE.get()
+        if note is not None and isinstance(other, int):
+            note(Size(bare(outcome), Arithmetic(symbol, expression(self), expression(other))))
+        return outcome
+
+    return apply
+
+
 def _leaving(name: str) -> Callable[..., Any]:
     plain = getattr(int, name)
 
@@ -105,6 +119,10 @@ for _symbol, _name in {"+": "add", "-": "sub", "*": "mul", "//": "floordiv", "%"
     setattr(TrackedInt, f"__{_name}__", _operator(_symbol, f"__{_name}__", swapped=False))
     setattr(TrackedInt, f"__r{_name}__", _operator(_symbol, f"__r{_name}__", swapped=True))
 
+for _symbol, _name in COMPARISONS.items():
+    setattr(TrackedInt, f"__{_name}__", _comparison(_symbol, f"__{_name}__"))
+TrackedInt.__hash__ = int.__hash__  # type: ignore[method-assign]
+
 for _name in ["truediv", "pow", "divmod", "lshift", "rshift", "and", "or", "xor"]:
     setattr(TrackedInt, f"__{_name}__", _leaving(f"__{_name}__"))
     setattr(TrackedInt, f"__r{_name}__", _leaving(f"__r{_name}__"))
@@ -120,7 +138,7 @@ def expression(number: int) -> Expr:
     >>> str(expression(TrackedInt(64, AxisLength("x", 1)) // 2))
     '(x.shape[1] // 2)'
     """
-    return number.expr if isinstance(number, TrackedInt) else Literal(int(number))
+    return number.expr if isinstance(number, TrackedInt) else Literal(bare(number))
 
 
 def as_size(number: int) -> Size:

@@ -15,10 +15,13 @@ from torch.overrides import TorchFunctionMode
 from secateur.graph.ir import ModuleCall, Op, Opaque, Ref, Source, Value
 from secateur.graph.sizes import AxisLength, Size
 from secateur_builders.calls import calling_line, operation_name
-from secateur_builders.provenance import TrackedInt, as_size
+from secateur_builders.provenance import TrackedInt, as_size, losses
 
 VALUE_READS = frozenset({"numpy", "tolist", "array", "dlpack", "data_ptr", "storage", "untyped_storage"})
 """Calls that take the numbers out of torch's sight; they are recorded without outputs, and no rule knows them."""
+
+DECISIONS = frozenset({"bool", "int", "float", "index", "item", "is_nonzero", "equal", "allclose", "contains"})
+"""Calls that turn a tensor into a plain value, by which the forward may take one path or another."""
 
 LARGEST_CONSTANT = 1_000_000
 """Integer constants with more elements than this are not kept as data."""
@@ -34,8 +37,25 @@ class Record:
     used: set[str] = field(factory=set)
     lost: bool = False
     """A tensor appeared that no recorded call had made."""
-    numbers: list[tuple[Size, Source | None]] = field(factory=list)
-    """Sizes that were read as plain numbers, and where."""
+    numbers: dict[tuple[Size, Source | None], None] = field(factory=dict)
+    """Sizes that were read as plain numbers or compared, and where."""
+    decisions: dict[str, None] = field(factory=dict)
+    """Places at which values of tensors were read."""
+    names: dict[str, int] = field(factory=dict)
+    """How often a name was asked for."""
+
+    def longer(self) -> Record:
+        """A copy that another run can add to."""
+        return Record(
+            dict(self.ops),
+            dict(self.values),
+            list(self.calls),
+            set(self.used),
+            self.lost,
+            dict(self.numbers),
+            dict(self.decisions),
+            dict(self.names),
+        )
 
 
 class Recorder(TorchFunctionMode):
@@ -80,9 +100,10 @@ class Recorder(TorchFunctionMode):
         return name
 
     def _fresh(self, name: str, taken: Mapping[str, Any]) -> str:
-        candidate, count = name, 1
+        candidate = name
         while candidate in taken:
-            candidate, count = f"{name}.{count}", count + 1
+            count = self.record.names[name] = self.record.names.get(name, 0) + 1
+            candidate = f"{name}.{count}"
         return candidate
 
     # -- calls ---------------------------------------------------------------------------------------------
@@ -98,9 +119,14 @@ class Recorder(TorchFunctionMode):
             moved_args, moved_kwargs = _map(_to_meta, args), _map(_to_meta, kwargs)
         else:
             moved_args, moved_kwargs = args, kwargs
-        result = func(*moved_args, **moved_kwargs)
+        result = self._batch_norm(name, moved_args, moved_kwargs)
+        if result is None:
+            with losses(None):  # what torch itself does with sizes is the business of the operation's rule
+                result = func(*moved_args, **moved_kwargs)
         outputs = list(_tensors(result))
-        changed = [tensors[0]] if name == "setitem" and tensors else []
+        changed = [tensors[0]] if name in ("setitem", "property_set") and tensors else []
+        if name in DECISIONS and tensors and not outputs:
+            self.record.decisions[str(calling_line() or "an unknown line")] = None
         if outputs or changed or (tensors and name in VALUE_READS):
             name = name.removeprefix("property:")
             given = tuple(reversed(args)) if reflected and len(args) == 2 else args
@@ -110,6 +136,14 @@ class Recorder(TorchFunctionMode):
             in_place = in_place or any(id(output) in touched for output in outputs)
             self._write(name, given, kwargs, tensors, outputs or changed, in_place)
         return result
+
+    def _batch_norm(self, name: str, args: Any, kwargs: Any) -> Tensor | None:
+        """The result of batch norm on tensors without data: torch works it out slowly, and refuses one example."""
+        if name != "batch_norm" or not self.on_meta or len(args) < 3 or not isinstance(args[0], Tensor):
+            return None
+        data, mean = args[0], args[1]
+        fits = data.dim() >= 2 and (mean is None or mean.shape == data.shape[1:2])
+        return torch.empty_like(data) if fits and data.is_meta else None
 
     def _write(
         self,
@@ -153,9 +187,7 @@ class Recorder(TorchFunctionMode):
 
     def note_number(self, size: Size) -> None:
         """Remember a size that was read as a plain number."""
-        note = (size, calling_line())
-        if note not in self.record.numbers:
-            self.record.numbers.append(note)
+        self.record.numbers[size, calling_line()] = None
 
     def _argument(self, argument: Any) -> Any:
         if isinstance(argument, Tensor):

@@ -2,8 +2,8 @@
 
 Parameters and floating-point inputs live on the `meta` device, so nothing is computed and nothing is copied; integer
 inputs stay real, so that masks and indices computed from them stay known. If the forward needs values (a branch on
-data, `.item()`), it is run on the real tensors instead. If some parameters were not reached in eval mode (auxiliary
-classifiers), the model is run a second time in training mode and what that adds is recorded too.
+data, `.item()`), it is run on the real tensors instead. Then it is run once more in training mode, and what that adds
+(auxiliary classifiers, noise) is recorded too: what may leave must fit both.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from secateur.errors import CaptureError
-from secateur.graph.ir import Graph
+from secateur.graph.ir import Graph, Source
 from secateur.hookspecs import hookimpl
 from secateur.records import GraphBuilder
 
@@ -51,14 +51,15 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
         )
     outputs = dict.fromkeys(run.outputs)
     opaque = run.opaque
-    if _unused(run.stand_ins, record):
-        trained = _training_run(model, example_inputs, record, run.device)
-        if trained is not None:
-            record, outputs, opaque = (
-                trained[0],
-                outputs | dict.fromkeys(trained[1].outputs),
-                opaque or trained[1].opaque,
-            )
+    longer = record.longer()
+    failure = ""
+    try:
+        trained = _run(model, example_inputs, longer, run.device, training=True)
+    except Exception as error:  # noqa: BLE001 - such a model is used in eval mode only; the plan says so
+        failure = f"{type(error).__name__}: {error}".splitlines()[0]
+    else:
+        if _adds_something(record, longer):
+            record, outputs, opaque = longer, outputs | dict.fromkeys(trained.outputs), opaque or trained.opaque
     unused = _unused(run.stand_ins, record)
     note_uncalled(model, record)
     if record.lost or opaque:  # a tensor escaped the record: whatever nobody read may be an output
@@ -73,6 +74,8 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
         attributes=run.stand_ins.attributes,
         numbers=tuple(record.numbers),
         unused=unused,
+        decisions=tuple(record.decisions),
+        training_failure=failure,
         builder="trace",
     )
 
@@ -118,20 +121,24 @@ def _run(model: nn.Module, inputs: Inputs, record: Record, device: Device, train
         return run
 
 
-def _training_run(model: nn.Module, inputs: Inputs, record: Record, device: Device) -> tuple[Record, _Run] | None:
-    """A longer record with what a run in training mode adds, or None if the model cannot run in training mode.
+def _adds_something(record: Record, longer: Record) -> bool:
+    """Whether a run in training mode did anything that the run in eval mode did not do in the same order."""
+    evaluated = _done(record, training=False)
+    return evaluated != _done(longer, training=True) or _read(longer) != _read(record)
 
-    Such a model is only ever used in eval mode; the parameters it does not reach are reported as unused.
-    """
-    from secateur_builders.recorder import Record
 
-    longer = Record(
-        dict(record.ops), dict(record.values), list(record.calls), set(record.used), record.lost, list(record.numbers)
-    )
-    try:
-        return longer, _run(model, inputs, longer, device, training=True)
-    except Exception:  # noqa: BLE001 - see the docstring
-        return None
+def _done(record: Record, training: bool) -> list[tuple[str, str, Source | None]]:
+    """What one run did with floating-point tensors (batch norm counts its batches in training, in integers)."""
+    return [
+        (op.kind, op.module, op.source)
+        for op in record.ops.values()
+        if op.training == training and not all(record.values[name].dtype.startswith("int") for name in op.outputs)
+    ]
+
+
+def _read(record: Record) -> set[tuple[int, Source | None]]:
+    """The sizes that were read as numbers, by value and place: the two runs name their tensors differently."""
+    return {(size.value, source) for size, source in record.numbers}
 
 
 def _unread(record: Record) -> list[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from secateur.coupling.labels import Axis
+from secateur.coupling.labels import Axis, Labels
 from secateur.coupling.site import Site
 from secateur.hookspecs import hookimpl
 from secateur.records import LayerAdapter, OpRule
@@ -20,9 +20,8 @@ INSTANCE_NORM = (
 
 
 def batch_norm(site: Site) -> Sequence[Axis]:
-    """The input is [batch, channels, ...]; batch and space are averaged over where no running statistics are used."""
-    averaged = site["running_mean"] is None or bool(site["training"])
-    return _channel_norm(site, averaged=site["input"].axes if averaged else ())
+    """The input is [batch, channels, ...]; batch and space are averaged over, in training at least."""
+    return _channel_norm(site, averaged=site["input"].axes)
 
 
 def instance_norm(site: Site) -> Sequence[Axis]:
@@ -35,11 +34,18 @@ def _channel_norm(site: Site, averaged: Sequence[Axis]) -> Sequence[Axis]:
     for other in (batch, *space):
         if other in averaged:
             site.fix(other, f"{site.op.kind} takes its statistics over it")
-    zero = axis.zero or site["weight"] is not None
+    zero = stays_zero(axis, site["weight"], site["bias"], site["running_mean"])
     for name in ("running_mean", "running_var", "weight", "bias"):
         if site[name] is not None:
             axis = site.tie(axis, site[name][0])
     return [batch.nonzero(), Axis(axis.atoms, zero), *(entry.nonzero() for entry in space)]
+
+
+def stays_zero(data: Axis, weight: Labels | None, bias: Labels | None, mean: Labels | None = None) -> bool:
+    """Whether (x - mean) / sd * weight + bias is zero where all that leaves is zero."""
+    factor = weight is not None and weight[0].zero
+    centred = data.zero and (mean is None or mean[0].zero)
+    return (factor or centred) and (bias is None or bias[0].zero)
 
 
 @hookimpl

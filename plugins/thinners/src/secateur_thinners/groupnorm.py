@@ -13,6 +13,7 @@ from secateur.coupling.labels import Axis
 from secateur.coupling.site import Site, int_of
 from secateur.hookspecs import hookimpl
 from secateur.records import LayerAdapter, OpRule
+from secateur_thinners.batchnorm import stays_zero
 
 
 def group_norm(site: Site) -> Sequence[Axis]:
@@ -22,7 +23,7 @@ def group_norm(site: Site) -> Sequence[Axis]:
     outer, inner = site.split(axis, groups, len(axis) // groups)
     site.fix(inner, "group norm averages over the channels of a group", "whole groups can leave")
     site.require(site["num_groups"], outer, "the number of groups")
-    zero = axis.zero or site["weight"] is not None
+    zero = stays_zero(axis, site["weight"], site["bias"])
     for vector in (site["weight"], site["bias"]):
         if vector is not None:
             axis = site.tie(axis, vector[0])

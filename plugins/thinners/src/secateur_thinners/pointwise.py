@@ -24,14 +24,17 @@ ZERO_TO_ZERO = (
 """Unary operations with f(0) = 0; further arguments only steer them."""
 
 ZERO_TO_ANYTHING = (
-    "sigmoid hardsigmoid softplus logsigmoid log_sigmoid exp exp2 cos cosh acos acosh erfc threshold alpha_dropout "
-    "feature_alpha_dropout logical_not bitwise_not isnan isinf isfinite ones_like empty_like rand_like randn_like "
-    "full_like bernoulli normal uniform fill exponential"
+    "sigmoid hardsigmoid softplus logsigmoid log_sigmoid exp exp2 cos cosh acos erfc threshold alpha_dropout "
+    "feature_alpha_dropout logical_not bitwise_not isnan isinf isfinite ones_like empty_like "
+    "full_like fill"
 )
 """Unary operations that may turn zero into something else (never into infinity)."""
 
-ZERO_TO_INFINITY = "reciprocal rsqrt log log2 log10 logit digamma lgamma"
+ZERO_TO_INFINITY = "reciprocal rsqrt log log2 log10 logit digamma lgamma acosh"
 """Unary operations that are not finite at zero, so that a masked network would not be either."""
+
+RANDOM = "rand_like randn_like bernoulli normal uniform exponential"
+"""Operations that draw random numbers, one for each element."""
 
 SUMS = "add sub maximum minimum fmax fmin hypot where lerp addcmul logical_or logical_xor copysign copy"
 """Operations that are zero where all their tensors are."""
@@ -43,6 +46,8 @@ INFINITE = "it is not finite where pruned slices are zero"
 
 def broadcast(site: Site, tensors: Iterable[Any], zero: Callable[[Iterable[bool]], bool]) -> list[Axis]:
     """The axes of the broadcast of several tensors; `zero` says of which inputs must be zero for the output to be."""
+    if len(site.shapes) > 1:
+        raise NotImplementedError("the shape of its results depends on values")
     labelled = [tensor for tensor in tensors if isinstance(tensor, Labels)]
     made = []
     for place, length in enumerate(site.shape):
@@ -61,13 +66,27 @@ def broadcast(site: Site, tensors: Iterable[Any], zero: Callable[[Iterable[bool]
 
 def unary_zero(site: Site) -> Sequence[Axis]:
     """f(0) = 0: the labels as they are."""
-    axes: Sequence[Axis] = site["input"].axes
-    return axes
+    return _steered(site)
 
 
 def unary(site: Site) -> Sequence[Axis]:
     """f(0) may be anything finite."""
-    return [axis.nonzero() for axis in site["input"].axes]
+    return [axis.nonzero() for axis in _steered(site)]
+
+
+def _steered(site: Site) -> Sequence[Axis]:
+    """The axes of the input; further tensors (`normal(mean, std)`) lie over it element by element."""
+    tensors = site.tensors()
+    if site.op.kind not in ("to", "type_as") and any(axis.free for other in tensors[1:] for axis in other.axes):
+        return broadcast(site, tensors, all)
+    axes: Sequence[Axis] = site["input"].axes
+    return axes
+
+
+def random(site: Site) -> Sequence[Axis]:
+    """Random numbers: in training any will do; in eval mode those of fewer elements would be others."""
+    axes = [axis.nonzero() for axis in _steered(site)]
+    return axes if site.op.training else [site.fix(axis, "random numbers of its shape are drawn") for axis in axes]
 
 
 def unary_infinite(site: Site) -> Sequence[Axis]:
@@ -182,6 +201,7 @@ def secateur_op_rules() -> list[OpRule]:
         rule("unary_zero", ZERO_TO_ZERO.split(), STEERED, unary_zero),
         rule("unary", ZERO_TO_ANYTHING.split(), STEERED, unary),
         rule("unary_infinite", ZERO_TO_INFINITY.split(), STEERED, unary_infinite),
+        rule("random", RANDOM.split(), STEERED, random),
         rule("clamp", ["clamp"], "input, min=None, max=None", clamp),
         rule("clamp_min", ["clamp_min"], "input, min, max=None", clamp),
         rule("hardtanh", ["hardtanh"], "input, min_val|min=-1.0, max_val|max=1.0, inplace=False", hardtanh),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from secateur.coupling.labels import Axis, fixed
-from secateur.coupling.site import Site, plain
+from secateur.coupling.site import Site, int_of, plain
 from secateur.graph.ir import Opaque
 from secateur.hookspecs import hookimpl
 from secateur.records import OpRule
@@ -30,6 +30,15 @@ def reshape_as(site: Site) -> Sequence[Axis]:
 def flatten(site: Site) -> Sequence[Axis]:
     """Neighbouring axes become one (or the reverse, when `sizes` are given)."""
     return site.reshape(site["input"].axes, site.shape)
+
+
+def squeeze(site: Site) -> Sequence[Axis]:
+    """Axes of length 1 vanish; an axis that could shrink to 1 would vanish too, so it stays."""
+    data = site["input"]
+    named = [axis for axis in site["dim"] if axis is not None]
+    for axis in [data[int_of(place)] for place in named] if named else data.axes:
+        site.fix(axis, "it could shrink to 1 and be squeezed away")
+    return site.reshape(data.axes, site.shape)
 
 
 def unflatten(site: Site) -> Sequence[Axis]:
@@ -148,7 +157,8 @@ def secateur_op_rules() -> list[OpRule]:
         rule("reshape_as", "input, other", reshape_as),
         rule("flatten ravel", "input, start_dim=0, end_dim=-1", flatten),
         rule("unflatten", "input, dim, sizes", unflatten),
-        rule("squeeze unsqueeze", "input, dim=None", flatten),
+        rule("unsqueeze", "input, dim", flatten),
+        rule("squeeze", "input, *dim", squeeze),
         rule("permute", "input, *dims", permute),
         rule("transpose", "input, dim0|axis0, dim1|axis1", transpose),
         rule("t T H", "input", reverse_axes),
