@@ -17,7 +17,7 @@ from secateur.coupling.engine import Labelling
 from secateur.coupling.facts import SizeFact
 from secateur.coupling.labels import Atoms
 from secateur.coupling.solver import Solution
-from secateur.graph.sizes import Arithmetic, Attribute, AxisLength, Expr, evaluate, leaves
+from secateur.graph.sizes import COMPARISONS, OPERATIONS, Arithmetic, Attribute, AxisLength, Expr, evaluate, leaves
 
 Array = np.ndarray[Any, Any]
 Count = Callable[[Atoms], Any]
@@ -52,18 +52,18 @@ class SizeSystem:
         held = self.labelling.graph.attributes[attribute.module, attribute.name]
         return held if attribute.index is None else held[attribute.index]
 
-    def failing(self, count: Count, alone: bool = False) -> list[tuple[SizeFact, Any]]:
+    def failing(self, count: Count, least: Count | None = None) -> list[tuple[SizeFact, Any]]:
         """The facts that do not hold, with a mask of where (a bool, or one per unit).
 
-        `alone`: each unit leaves by itself, and the answer must hold for several together: then a division must
-        also keep its remainder.
+        `least` says that each unit leaves by itself while the answer must hold for several together, and how few may
+        stay of a vector: then a division must also keep its remainder, and a comparison its outcome down to there.
         """
         found = []
         for fact in self.labelling.facts.sizes:
             due = count(fact.atoms) if len(fact.atoms) else fact.constant
             wrong = np.not_equal(self.value(fact.expr, count), due)
-            if alone:
-                wrong = wrong | self._uneven(fact.expr, count)
+            if least is not None:
+                wrong = wrong | self._uneven(fact.expr, count) | self._undecided(fact.expr, count, least)
             if np.any(wrong):
                 found.append((fact, wrong))
         return found
@@ -77,6 +77,19 @@ class SizeSystem:
             rest = Arithmetic("%", expr.left, expr.right)
             wrong = wrong | np.not_equal(self.value(rest, count), self.value(rest, len))
         return wrong
+
+    def _undecided(self, expr: Expr, count: Count, least: Count) -> Any:
+        """Where a side of a comparison changes whose outcome depends on how many leave."""
+        if not isinstance(expr, Arithmetic) or expr.operation not in COMPARISONS:
+            return False
+        sides = (expr.left, expr.right)
+        left, right = ((self.value(side, len), self.value(side, least)) for side in sides)
+        if expr.operation in ("==", "!=") and left[0] == right[0]:
+            return False  # what is equal for each unit alone is equal for several
+        if len({bool(OPERATIONS[expr.operation](a, b)) for a in left for b in right}) == 1:
+            return False
+        changed = [np.not_equal(self.value(side, count), self.value(side, len)) for side in sides]
+        return changed[0] | changed[1]
 
 
 def probe(labelling: Labelling, solution: Solution) -> bool:
@@ -110,8 +123,11 @@ def probe(labelling: Labelling, solution: Solution) -> bool:
             cached[index] = lengths[index] - leaving
         return cached[index]
 
+    def least(vector: Atoms) -> int:
+        return max(1, int((solution.of[vector] == solution.fixed).sum()))
+
     with np.errstate(divide="ignore", invalid="ignore"):
-        wrong = system.failing(count, alone=True)
+        wrong = system.failing(count, least)
     # Contradictions between attributes are settled first: what they fix may make the other sizes fit again.
     wrong = [entry for entry in wrong if isinstance(entry[0].expr, Attribute)] or wrong
     representative = np.zeros(solution.classes, np.int64)
