@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import secateur
+from secateur.plugins import PluginManager, using
+from secateur.records import Criterion
 
 
 class Net(nn.Module):
@@ -284,3 +286,18 @@ def test_a_model_that_is_random_in_eval_mode_is_refused() -> None:
     plan = secateur.plan(Noisy(), (torch.randn(2, 3, 5, 5),))
     assert not any(name.startswith("stem") for name in plan.cuts)
     assert "random numbers of its shape are drawn, in rand_like" in plan.explain("stem")
+
+
+def test_a_criterion_that_fails_is_named_with_its_plugin() -> None:
+    class Broken:
+        @secateur.hookimpl
+        def secateur_criteria(self) -> list[Criterion]:
+            return [Criterion(name="broken", score=lambda members: members[0].units)]  # type: ignore[attr-defined]
+
+    manager = PluginManager.discover()
+    manager.register(Broken(), "mine")
+    message = (
+        r"stem: the criterion 'broken' of .*mine.* failed: AttributeError: 'Member' object has no attribute 'units'"
+    )
+    with using(manager), pytest.raises(secateur.PluginError, match=message):
+        secateur.plan(Net(), (X,), criterion="broken")

@@ -126,6 +126,10 @@ BAD = {
     ),
     "optimizer args": (SCHEDULE.replace("lr: 0.02", "lr: -1"), "s.yaml:5: run.optimizer: Adam refuses its arguments:"),
     "epochs": (SCHEDULE.replace("epochs: 5", "epochs: 0"), "s.yaml:6: run.epochs: must be at least 1, got 0"),
+    "too late": (
+        SCHEDULE.replace("epochs: 5", "epochs: 3"),
+        "s.yaml:14: policies[1]: the extension 'thinner' begins at epoch 3, the run ends after epoch 2; raise",
+    ),
     "augment": (SCHEDULE.replace("[crop, flip]", "[turn]"), "s.yaml:4: run.data.augment[0]: "),
     "batch size": (SCHEDULE.replace("16", "0"), "s.yaml:4: run.data.batch_size: must be at least 1, got 0"),
 }

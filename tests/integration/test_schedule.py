@@ -305,3 +305,78 @@ def test_missing_files_are_named(tmp_path: Path) -> None:
     model = network()
     with pytest.raises(ConfigError, match=r"nothing\.yaml"):
         Scheduler.from_yaml(tmp_path / "nothing.yaml", model, torch.optim.SGD(model.parameters()), EXAMPLE)
+
+
+def test_a_learning_rate_scheduler_begins_with_its_window() -> None:
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.8)
+    text = mended("class: StepLR, step_size: 1, gamma: 0.5", "class: LinearLR, start_factor: 0.5, total_iters: 2")
+    scheduler = follow(text.replace("epochs: [0, 2]", "starting_epoch: 2\n    ending_epoch: 4"), model, optimizer)
+    rates = []
+    for number in range(5):
+        scheduler.on_epoch_begin(number)
+        rates.append(optimizer.param_groups[0]["lr"])
+        epoch(scheduler, number)
+    assert rates == pytest.approx([0.8, 0.8, 0.4, 0.6, 0.8])
+
+
+def test_a_dim_may_come_down_to_its_last_unit_while_pruning_goes_on() -> None:
+    text = mended("final_sparsity: 0.5", "final_sparsity: 0.95").replace("ending_epoch: 4", "ending_epoch: 9")
+    model = network()
+    scheduler = follow(text.replace("epochs: [4]", "epochs: [6]"), model, torch.optim.SGD(model.parameters(), lr=0.01))
+    for number in range(9):
+        epoch(scheduler, number)
+    assert (model.stem.out_channels, model.conv1.out_channels) == (1, 1)
+    assert scheduler.masked_share == pytest.approx(1 - 2 / 20)
+
+
+def test_global_pruning_reaches_the_same_total_with_thinning_in_the_middle() -> None:
+    text = mended('dims: "*"', 'dims: "*", scope: global').replace("ending_epoch: 4", "ending_epoch: 8")
+    totals = []
+    for thinning in ("[9]", "[3]"):
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+        scheduler = follow(text.replace("epochs: [4]", f"epochs: {thinning}"), model, optimizer)
+        for number in range(8):
+            epoch(scheduler, number)
+        totals.append(round(20 * scheduler.masked_share))
+    assert totals == [10, 10]
+
+
+def test_what_several_pruners_decided_for_a_dim_joins() -> None:
+    text = mended("extensions:", "  more: {class: magnitude, dims: stem, sparsity: 0.25}\nextensions:")
+    text += "  - pruner: {instance_name: more}\n    epochs: [3]\n"
+    model = network()
+    scheduler = follow(text, model, torch.optim.SGD(model.parameters(), lr=0.01))
+    for number in range(4):
+        scheduler.on_epoch_begin(number)
+    assert len(scheduler.plan().dim("stem").leaving) == 4  # agp's half, not the quarter of the one that came last
+
+
+def test_an_optimizer_that_cannot_be_cut_is_refused_before_training() -> None:
+    model = network()
+    with pytest.raises(ConfigError, match=r"s\.yaml:12: policies\[1\]: the network cannot be thinned while it trains"):
+        follow(GOOD, model, torch.optim.LBFGS(model.parameters()))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("version: 1", "version: 2", "s.yaml:1: version: expected version 1, got 2"),
+        ("epochs: [4]", "epochs: [4]\n    frequency: 2", "s.yaml:12: policies[1]: frequency belongs to starting_epoch"),
+    ],
+)
+def test_versions_and_frequencies_are_checked(old: str, new: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_schedule(loads(mended(old, new), "s.yaml"), current())
+    assert str(caught.value).startswith(message)
+
+
+def test_a_scheduler_says_where_it_stands() -> None:
+    model = network()
+    scheduler = follow(GOOD, model, torch.optim.SGD(model.parameters(), lr=0.01))
+    for number in range(5):
+        epoch(scheduler, number)
+    assert repr(scheduler) == "<Scheduler s.yaml: 50.0% of the units masked or gone, 1 thinnings>"
+    assert repr(scheduler.reports[0]).startswith("<Report: ")
+    assert len(repr(scheduler.reports[0].plan)) < 100

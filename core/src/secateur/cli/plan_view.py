@@ -58,6 +58,8 @@ def show_refusals(out: Console, plan: Plan) -> None:
 
     from secateur.thinning.tables import refusal_groups
 
+    for caution in plan.cautions:
+        out.print(Text.assemble(("careful: ", "yellow"), caution))
     groups = refusal_groups(plan)
     if not groups:
         return

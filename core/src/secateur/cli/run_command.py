@@ -21,7 +21,7 @@ def run(args: argparse.Namespace) -> int:
     from secateur.cli import console
     from secateur.config import load
     from secateur.plugins import current
-    from secateur.training.display import Display, proof_panel, summary_table
+    from secateur.training.display import Display, next_step, proof_panel, summary_table
     from secateur.training.run import Run
 
     node = load(args.schedule)
@@ -41,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
         summary = prepared.summarise(results, data[1])
     out.print(summary_table(summary))
     out.print(proof_panel(summary, config.model.name))
+    out.print(next_step(summary), soft_wrap=True, markup=False)
     passed = (summary.difference is None or summary.difference.passed) and summary.reloaded.passed
     return 0 if passed else 1
 

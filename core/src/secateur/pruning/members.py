@@ -19,7 +19,8 @@ SumCache = dict[tuple[str, int, Any], "Tensor"]
 class Member:
     """One parameter of a dim: unit u consists of the slices `indices[u]` of `axis` of `tensor`.
 
-    `reads`: whether the parameter reads the units (input columns) rather than writes them (filters).
+    `reads`: whether the parameter reads the units (input columns) rather than writes them (filters). `len(member)`
+    is the number of units.
     """
 
     name: str

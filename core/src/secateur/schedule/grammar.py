@@ -17,6 +17,7 @@ from secateur.pruning.base import Moment, Pruner
 from secateur.schedule.lr import LRPolicy, check_lr_class
 from secateur.schedule.thinner import Thinner
 
+VERSION = 1
 SECTIONS = ("version", "plugins", "run", "pruners", "lr_schedulers", "extensions", "policies")
 LATER = {
     "regularizers": "regularizers are not supported yet",
@@ -110,6 +111,9 @@ def read_schedule(node: Node, manager: PluginManager) -> Schedule:
             raise node.key(key).error(LATER[key])
         if key not in SECTIONS:
             raise node.key(key).error(f"unknown section {key!r}", hint=suggestion(key, SECTIONS))
+    version = node.get("version")
+    if version is not None and version.value != VERSION:
+        raise node.error(f"expected version {VERSION}, got {version.shown}", node=version)
     instances = {
         "pruner": _instances(node, "pruners", lambda entry: _pruner(entry, manager)),
         "lr_scheduler": _instances(node, "lr_schedulers", _lr_scheduler),

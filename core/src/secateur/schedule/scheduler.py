@@ -94,6 +94,12 @@ class Scheduler:
         node = path if isinstance(path, Node) else load(path)
         return cls(read_schedule(node, plugins or current()), model, optimizer, example_inputs, builder)
 
+    def __repr__(self) -> str:
+        return (
+            f"<Scheduler {self.schedule.source}: {self.masked_share:.1%} of the units masked or gone, "
+            f"{len(self.reports)} thinnings>"
+        )
+
     # -- the network as a pruner sees it ----------------------------------------------------------------------
 
     @property

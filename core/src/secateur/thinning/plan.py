@@ -21,7 +21,7 @@ Cuts = Mapping[str, Mapping[int, Indices]]
 FORMAT = 1
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class Dim:
     """All units of one kind, and which of them stay.
 
@@ -36,6 +36,9 @@ class Dim:
     readers: frozenset[tuple[str, int]] = frozenset()
     exact: bool = True
 
+    def __repr__(self) -> str:
+        return f"<Dim {self.name}: {len(self.kept)} of {self.size} units stay>"
+
     @property
     def leaving(self) -> Indices:
         """The units that leave."""
@@ -43,7 +46,7 @@ class Dim:
         return found
 
 
-@frozen(eq=False, kw_only=True)
+@frozen(eq=False, kw_only=True, repr=False)
 class Plan:
     """The decision of what leaves a network; see `secateur.plan`."""
 
@@ -53,7 +56,9 @@ class Plan:
     attributes: Mapping[tuple[str, str], tuple[Any, Any]]
     shapes: Mapping[str, tuple[int, ...]]
     """The shape of every parameter and buffer that the plan was made for."""
-    example_inputs: Any = field(default=None, repr=False)
+    cautions: tuple[str, ...] = ()
+    """What the recorded run could not show about the model."""
+    example_inputs: Any = field(default=None)
     """The inputs the plan was made with, for verification; not saved."""
 
     def dim(self, name: str) -> Dim:
@@ -112,6 +117,7 @@ class Plan:
             "cuts": {n: {str(a): to_ranges(i) for a, i in axes.items()} for n, axes in self.cuts.items()},
             "attributes": [[module, name, *change] for (module, name), change in self.attributes.items()],
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
+            "cautions": list(self.cautions),
         }
 
     @classmethod
@@ -131,9 +137,13 @@ class Plan:
                     (module, name): (_frozen(old), _frozen(new)) for module, name, old, new in saved["attributes"]
                 },
                 shapes={name: tuple(shape) for name, shape in saved["shapes"].items()},
+                cautions=tuple(str(caution) for caution in saved["cautions"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"the saved plan is damaged: {error!r}", where="Plan.from_dict") from error
+
+    def __repr__(self) -> str:
+        return f"<Plan: {len(changed(self.dims))} of {len(self.dims)} dims are pruned, {len(self.cuts)} tensors cut>"
 
     def __str__(self) -> str:
         from secateur.thinning.tables import plan_text

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secateur.coupling.analysis import Coupling, Leaving, analyse
-from secateur.errors import PlanError
+from secateur.errors import PlanError, PluginError
 from secateur.graph.capture import normalise_inputs, trace
 from secateur.plugins import current
 from secateur.pruning.members import SumCache, members_of
@@ -99,7 +99,7 @@ def _gone(coupling: Coupling, leaving: Sequence[Leavers]) -> Leaving:
 
 def scorer(model: nn.Module, coupling: Coupling, criterion: str) -> Any:
     """The function that gives the scores of dim i, shape (units,)."""
-    record = current().criteria[criterion]
+    record, source = current().criteria[criterion], current().criteria.source(criterion)
     parameters = named_parameters(model)
     cache: SumCache = {}
 
@@ -108,7 +108,12 @@ def scorer(model: nn.Module, coupling: Coupling, criterion: str) -> Any:
         members = members_of(dim.slices, dim.readers, parameters, cache)
         if not members:
             return np.zeros(len(dim))
-        return np.asarray(record.score(members))
+        try:
+            return np.asarray(record.score(members))
+        except Exception as error:
+            raise PluginError(
+                f"the criterion {criterion!r} of {source} failed: {type(error).__name__}: {error}", where=dim.name
+            ) from error
 
     return score
 
@@ -153,7 +158,18 @@ def make_plan(
         cuts=gone.cuts(),
         attributes=attributes,
         shapes={name: tuple(tensor.shape) for name, tensor in named_tensors(model).items()},
+        cautions=_cautions(coupling),
         example_inputs=example_inputs,
     )
     current().plan_ready(made)
     return made
+
+
+def _cautions(coupling: Coupling) -> tuple[str, ...]:
+    graph = coupling.graph
+    found = [f"the forward reads values at {line}: only the path the example took is known" for line in graph.decisions]
+    if graph.training_failure:
+        found.append(
+            f"the model does not run in training mode ({graph.training_failure}): what only that does is unknown"
+        )
+    return tuple(found)

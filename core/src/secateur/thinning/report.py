@@ -8,7 +8,7 @@ from secateur.thinning.plan import Plan
 from secateur.thinning.verify import Difference
 
 
-@frozen(eq=False)
+@frozen(eq=False, repr=False)
 class Report:
     """The result of one thinning. Counts are of elements; `difference` is None if it was not verified."""
 
@@ -22,6 +22,9 @@ class Report:
     def share(self) -> float:
         """The share of parameters that is left."""
         return self.parameters_after / self.parameters_before if self.parameters_before else 1.0
+
+    def __repr__(self) -> str:
+        return f"<Report: {self}>"
 
     def __str__(self) -> str:
         text = (

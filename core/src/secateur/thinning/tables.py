@@ -76,4 +76,6 @@ def plan_text(plan: Plan) -> str:
         console.print("stays:")
         for places, reason in refusal_groups(plan):
             console.print(f"  {places}: {reason}", markup=False, highlight=False, soft_wrap=True)
+    for caution in plan.cautions:
+        console.print(f"careful: {caution}", markup=False, highlight=False, soft_wrap=True)
     return "\n".join(line.rstrip() for line in buffer.getvalue().strip("\n").splitlines())

@@ -67,7 +67,8 @@ def read_run(node: Node, manager: PluginManager, replace: Mapping[str, Any] | No
         name = getattr(config, key).name
         if name not in registry:
             place = section.require(key).require("name")
-            raise section.error(f"no {_noun(key)} named {name!r}", hint=suggestion(name, registry), node=place)
+            hint = f"{suggestion(name, registry)}; your own is added by a plugin, --plugin-file FILE takes one"
+            raise section.error(f"no {_noun(key)} named {name!r}", hint=hint, node=place)
     if config.optimizer is not None:
         _optimizer_class(config.optimizer)
     return config

@@ -60,7 +60,8 @@ class Display:
                 f"{result.seconds:7.1f}s"
             )
         elif isinstance(result, ThinningResult):
-            self.console.print(f"[green]thinned[/green] {result.report}; test {result.test_accuracy:.1%}")
+            text = f"[green]thinned[/green] {result.report}; test {result.test_accuracy:.1%}"
+            self.console.print(text, soft_wrap=True)
 
 
 def summary_table(summary: Summary) -> RenderableType:
@@ -77,7 +78,7 @@ def summary_table(summary: Summary) -> RenderableType:
     batch = summary.latency_batch
     row(f"latency of {batch} examples (ms)", summary.latency.a.median * 1e3, summary.latency.b.median * 1e3, ".2f")
     dense = "-" if summary.dense_accuracy is None else f"{summary.dense_accuracy:.1%}"
-    table.add_row("test accuracy (before pruning, final)", dense, f"{summary.final.accuracy:.1%}", "")
+    table.add_row("test accuracy (best dense, final)", dense, f"{summary.final.accuracy:.1%}", "")
     return table
 
 
@@ -93,3 +94,12 @@ def proof_panel(summary: Summary, model_name: str) -> RenderableType:
     loaded = f"{summary.checkpoint} loads into a fresh dense {model_name}"
     reload = f"{loaded}: largest difference {summary.reloaded.relative:.1e}"
     return Panel(f"{proof}\n{reload}", title="proof", title_align="left")
+
+
+def next_step(summary: Summary) -> str:
+    """What was written, and how to use it."""
+    folder = summary.checkpoint.parent
+    return (
+        f"wrote {summary.checkpoint} (weights, recipe and optimizer state) and {folder / 'summary.json'}\n"
+        f"load it with  secateur.load({str(summary.checkpoint)!r}, a fresh dense model)"
+    )

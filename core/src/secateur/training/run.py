@@ -13,7 +13,7 @@ from attrs import asdict, frozen
 
 from secateur.checkpoint import load, save
 from secateur.config import Node
-from secateur.errors import SecateurError
+from secateur.errors import ConfigError, SecateurError
 from secateur.graph.capture import trace
 from secateur.measure import Comparison, count_macs, latency_pair
 from secateur.plugins import PluginManager
@@ -41,7 +41,7 @@ class Summary:
     latency: Comparison
     latency_batch: int
     dense_accuracy: float | None
-    """On the test set, at the end of the last epoch before pruning began; None if it began at once."""
+    """The best on the test set at the end of an epoch before pruning began; None if it began at once."""
     final: Evaluation
     difference: Difference | None
     """The largest difference between masked and thinned outputs over all thinnings."""
@@ -67,6 +67,19 @@ class Run:
         self.example: Tensor = torch.randn(2, *manager.datasets[self.config.data.name].input_shape)
         self.scheduler = Scheduler.from_yaml(node, self.model, self.optimizer, (self.example,), plugins=manager)
         self.dense = copy.deepcopy(self.model)
+        self._check_epochs()
+
+    def _check_epochs(self) -> None:
+        """Refuse a schedule of which something lies wholly behind the last epoch of the run."""
+        for policy in self.scheduler.schedule.policies:
+            first, _ = policy.window.bounds
+            if first >= self.config.epochs:
+                raise ConfigError(
+                    f"the {policy.kind} {policy.name!r} begins at epoch {first}, the run ends after epoch "
+                    f"{self.config.epochs - 1}",
+                    where=policy.where,
+                    hint="raise run.epochs, or let the policy begin earlier",
+                )
 
     def load_data(self) -> tuple[DataSplit, DataSplit]:
         """The training and the test set."""
@@ -122,7 +135,7 @@ class Run:
             macs=(self._macs(self.dense), self._macs(self.model)),
             latency=latency_pair(self.dense, self.model, inputs, repeats=15),
             latency_batch=len(inputs[0]),
-            dense_accuracy=before[-1].test_accuracy if before else None,
+            dense_accuracy=max((epoch.test_accuracy for epoch in before), default=None),
             final=evaluate(self.model, test),
             difference=max(differences, key=lambda d: d.relative) if differences else None,
             thinnings=tuple(self.scheduler.reports),
