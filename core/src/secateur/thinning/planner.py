@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -58,8 +60,21 @@ def plan(
 def couple(model: nn.Module, example_inputs: Any, builder: str = "trace") -> Coupling:
     """Trace a model and find its dims."""
     manager = current()
-    graph = trace(model, example_inputs, builder)
-    return analyse(graph, manager.op_rules, manager.adapters)
+    with _garbage_later():
+        graph = trace(model, example_inputs, builder)
+        return analyse(graph, manager.op_rules, manager.adapters)
+
+
+@contextmanager
+def _garbage_later() -> Iterator[None]:
+    """Collect no cyclic garbage meanwhile: with torch loaded, one full collection takes as long as the whole body."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def select_plan(

@@ -23,6 +23,10 @@ VALUE_READS = frozenset({"numpy", "tolist", "array", "dlpack", "data_ptr", "stor
 DECISIONS = frozenset({"bool", "int", "float", "index", "item", "is_nonzero", "equal", "allclose", "contains"})
 """Calls that turn a tensor into a plain value, by which the forward may take one path or another."""
 
+LIKE_INPUT = {"batch_norm": 0, "hardswish": 1, "hardsigmoid": 1, "silu": 1, "mish": 1, "relu6": 1, "hardtanh": 3}
+"""Operations that make a tensor like their first, which torch works out slowly on tensors without data (and batch norm
+refuses a batch of one), with the position of their argument `inplace`."""
+
 LARGEST_CONSTANT = 1_000_000
 """Integer constants with more elements than this are not kept as data."""
 
@@ -119,7 +123,8 @@ class Recorder(TorchFunctionMode):
             moved_args, moved_kwargs = _map(_to_meta, args), _map(_to_meta, kwargs)
         else:
             moved_args, moved_kwargs = args, kwargs
-        result = self._batch_norm(name, moved_args, moved_kwargs)
+        result = self._like_input(name, moved_args, moved_kwargs)
+        in_place = in_place or (result is not None and result is moved_args[0])
         if result is None:
             with losses(None):  # what torch itself does with sizes is the business of the operation's rule
                 result = func(*moved_args, **moved_kwargs)
@@ -137,13 +142,17 @@ class Recorder(TorchFunctionMode):
             self._write(name, given, kwargs, tensors, outputs or changed, in_place)
         return result
 
-    def _batch_norm(self, name: str, args: Any, kwargs: Any) -> Tensor | None:
-        """The result of batch norm on tensors without data: torch works it out slowly, and refuses one example."""
-        if name != "batch_norm" or not self.on_meta or len(args) < 3 or not isinstance(args[0], Tensor):
+    def _like_input(self, name: str, args: Any, kwargs: Any) -> Tensor | None:
+        """The result of an operation of the table above on a tensor without data, or None."""
+        data = args[0] if args else None
+        if name not in LIKE_INPUT or not isinstance(data, Tensor) or not data.is_meta or not data.is_floating_point():
             return None
-        data, mean = args[0], args[1]
-        fits = data.dim() >= 2 and (mean is None or mean.shape == data.shape[1:2])
-        return torch.empty_like(data) if fits and data.is_meta else None
+        if name == "batch_norm":
+            mean = args[1] if len(args) > 1 else None
+            fits = data.dim() >= 2 and (mean is None or mean.shape == data.shape[1:2])
+            return torch.empty_like(data) if fits else None
+        place = LIKE_INPUT[name]
+        return data if kwargs.get("inplace", args[place] if len(args) > place else False) else torch.empty_like(data)
 
     def _write(
         self,
