@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -167,3 +168,32 @@ def test_masked_is_a_copy_with_zeros_where_the_plan_cuts(law: Any) -> None:
         assert torch.equal(zeroed[name], expected)
         assert zeroed[name].data_ptr() != tensor.data_ptr()
     assert set(plan.cuts) == {"0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean", "1.running_var", "3.weight"}
+
+
+class Keeper:
+    last: Any = None
+
+
+class KeepsDeep(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv, self.out = nn.Conv2d(3, 8, 3), nn.Conv2d(8, 2, 1)
+        self.cache: dict[str, list[Tensor]] = {"k": []}
+        self.keeper = Keeper()
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.conv(x)
+        self.cache["k"].append(h)
+        self.keeper.last = h
+        np.random.rand()
+        return self.out(h)
+
+
+def test_a_look_leaves_nothing_in_what_a_model_keeps() -> None:
+    model, x = KeepsDeep(), torch.randn(2, 3, 6, 6)
+    np.random.seed(0)
+    expected = np.random.rand()
+    np.random.seed(0)
+    secateur.thin(model, secateur.plan(model, (x,)))
+    assert (model.cache, model.keeper.last) == ({"k": []}, None)
+    assert np.random.rand() == expected

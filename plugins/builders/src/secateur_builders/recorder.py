@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from secateur.graph.ir import ModuleCall, Op, Opaque, Ref, Source, Value
-from secateur.graph.sizes import AxisLength, Size
+from secateur.graph.sizes import Size
 from secateur_builders.calls import calling_line, operation_name
-from secateur_builders.provenance import TrackedInt, as_size, losses
+from secateur_builders.provenance import as_size, losses
+from secateur_builders.shapes import SIZE_CALLS
+from secateur_builders.tensors import map_nested, numbers_of, storage_of, tensors_of, to_meta, version_of
 
 VALUE_READS = frozenset({"numpy", "tolist", "array", "dlpack", "data_ptr", "storage", "untyped_storage"})
 """Calls that take the numbers out of torch's sight; they are recorded without outputs, and no rule knows them."""
@@ -26,9 +28,6 @@ DECISIONS = frozenset({"bool", "int", "float", "index", "item", "is_nonzero", "e
 LIKE_INPUT = {"batch_norm": 0, "hardswish": 1, "hardsigmoid": 1, "silu": 1, "mish": 1, "relu6": 1, "hardtanh": 3}
 """Operations that make a tensor like their first, which torch works out slowly on tensors without data (and batch norm
 refuses a batch of one), with the position of their argument `inplace`."""
-
-LARGEST_CONSTANT = 1_000_000
-"""Integer constants with more elements than this are not kept as data."""
 
 
 @define
@@ -80,7 +79,7 @@ class Recorder(TorchFunctionMode):
         name = self._fresh(name, self.record.values)
         data = None
         if kind == "constant" or (kind == "buffer" and not tensor.is_floating_point()):
-            data = _numbers(tensor)
+            data = numbers_of(tensor)
         shape = tuple(int(length) for length in tensor.shape)
         self.record.values[name] = Value(name, shape, str(tensor.dtype).removeprefix("torch."), kind, data)
         self.bind(name, tensor)
@@ -90,14 +89,14 @@ class Recorder(TorchFunctionMode):
         """Let a tensor object stand for a value from now on."""
         self.alive.append(tensor)
         self.known[id(tensor)] = name
-        self.memory.setdefault(_storage(tensor), []).append(id(tensor))
+        self.memory.setdefault(storage_of(tensor), []).append(id(tensor))
 
     def name_of(self, tensor: Tensor) -> str:
         """The value a tensor stands for; a tensor nobody recorded becomes a constant."""
         if id(tensor) in self.known:
             name = self.known[id(tensor)]
         else:
-            if tensor.is_meta or _storage(tensor) in self.memory:
+            if tensor.is_meta or storage_of(tensor) in self.memory:
                 self.record.lost = True
             name = self.define("constant", tensor, "constant")
         self.record.used.add(name)
@@ -115,12 +114,12 @@ class Recorder(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         name, in_place, reflected = operation_name(func)
-        if name in METADATA:
-            return METADATA[name](self, func, args, kwargs)
-        tensors = list(_tensors((args, kwargs)))
-        versions = [_version(tensor) for tensor in tensors]
+        if name in SIZE_CALLS:
+            return SIZE_CALLS[name](self, func, args, kwargs)
+        tensors = list(tensors_of((args, kwargs)))
+        versions = [version_of(tensor) for tensor in tensors]
         if self.on_meta and any(tensor.is_meta for tensor in tensors) and not all(t.is_meta for t in tensors):
-            moved_args, moved_kwargs = _map(_to_meta, args), _map(_to_meta, kwargs)
+            moved_args, moved_kwargs = map_nested(to_meta, args), map_nested(to_meta, kwargs)
         else:
             moved_args, moved_kwargs = args, kwargs
         result = self._like_input(name, moved_args, moved_kwargs)
@@ -128,7 +127,7 @@ class Recorder(TorchFunctionMode):
         if result is None:
             with losses(None):  # what torch itself does with sizes is the business of the operation's rule
                 result = func(*moved_args, **moved_kwargs)
-        outputs = list(_tensors(result))
+        outputs = list(tensors_of(result))
         changed = [tensors[0]] if name in ("setitem", "property_set") and tensors else []
         if name in DECISIONS and tensors and not outputs:
             self.record.decisions[str(calling_line() or "an unknown line")] = None
@@ -136,7 +135,7 @@ class Recorder(TorchFunctionMode):
             name = name.removeprefix("property:")
             given = tuple(reversed(args)) if reflected and len(args) == 2 else args
             touched = {
-                id(t) for t, old in zip(tensors, versions, strict=True) if old is not None and _version(t) != old
+                id(t) for t, old in zip(tensors, versions, strict=True) if old is not None and version_of(t) != old
             }
             in_place = in_place or any(id(output) in touched for output in outputs)
             self._write(name, given, kwargs, tensors, outputs or changed, in_place)
@@ -165,8 +164,8 @@ class Recorder(TorchFunctionMode):
     ) -> None:
         inputs = tuple(dict.fromkeys(self.name_of(tensor) for tensor in tensors))
         written = (
-            tuple(_map(self._argument, entry) for entry in args),
-            {key: _map(self._argument, entry) for key, entry in kwargs.items()},
+            tuple(map_nested(self._argument, entry) for entry in args),
+            {key: map_nested(self._argument, entry) for key, entry in kwargs.items()},
         )
         overwrites = self._aliases_of(outputs) if in_place else ()
         module = self.stack[-1] if self.stack else ""
@@ -189,7 +188,7 @@ class Recorder(TorchFunctionMode):
         own = {id(output) for output in outputs}
         found: dict[str, None] = {}
         for output in outputs:
-            for key in self.memory.get(_storage(output), ()):
+            for key in self.memory.get(storage_of(output), ()):
                 if key not in own:
                     found[self.known[key]] = None
         return tuple(found)
@@ -225,8 +224,8 @@ class Recorder(TorchFunctionMode):
                     ModuleCall(
                         path,
                         types[0],
-                        tuple(self.known.get(id(tensor), "") for tensor in _tensors((inputs, keywords))),
-                        tuple(self.known.get(id(tensor), "") for tensor in _tensors(outputs)),
+                        tuple(self.known.get(id(tensor), "") for tensor in tensors_of((inputs, keywords))),
+                        tuple(self.known.get(id(tensor), "") for tensor in tensors_of(outputs)),
                         types[1:],
                     )
                 )
@@ -251,100 +250,7 @@ def note_uncalled(model: nn.Module, record: Record) -> None:
             record.calls.append(ModuleCall(path, types[0], (), (), types[1:]))
 
 
-# -- reading shapes ----------------------------------------------------------------------------------------
-
-
-def _lengths(recorder: Recorder, tensor: Tensor) -> tuple[TrackedInt, ...]:
-    name = recorder.name_of(tensor)
-    return tuple(TrackedInt(int(length), AxisLength(name, axis)) for axis, length in enumerate(tensor.shape))
-
-
-def _shape(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
-    return torch.Size(_lengths(recorder, args[0]))
-
-
-def _size(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
-    axis = args[1] if len(args) > 1 else kwargs.get("dim")
-    lengths = _lengths(recorder, args[0])
-    if axis is None:
-        return torch.Size(lengths)
-    func(*args, **kwargs)  # raises the usual error for an axis that is out of range
-    return lengths[int(axis)]
-
-
-def _length(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
-    return func(*args, **kwargs)  # `len()` insists on a plain int
-
-
-def _numel(recorder: Recorder, func: Any, args: Any, kwargs: Any) -> Any:
-    product: Any = 1
-    for length in _lengths(recorder, args[0]):
-        product = product * length
-    return product
-
-
-METADATA: Mapping[str, Callable[[Recorder, Any, Any, Any], Any]] = {
-    "property:shape": _shape,
-    "size": _size,
-    "len": _length,
-    "numel": _numel,
-    "nelement": _numel,
-}
-"""Calls that read sizes: they return integers that remember their axis, and are not recorded."""
-
-
-# -- walking nested arguments ------------------------------------------------------------------------------
-
-
-def _tensors(nested: Any) -> Iterator[Tensor]:
-    if isinstance(nested, Tensor):
-        yield nested
-    elif isinstance(nested, Mapping):
-        for entry in nested.values():
-            yield from _tensors(entry)
-    elif isinstance(nested, tuple | list):
-        for entry in nested:
-            yield from _tensors(entry)
-    elif isinstance(nested, slice):
-        yield from _tensors((nested.start, nested.stop, nested.step))
-
-
-def _map(function: Callable[[Any], Any], nested: Any) -> Any:
-    if isinstance(nested, Mapping):
-        return {key: _map(function, entry) for key, entry in nested.items()}
-    if isinstance(nested, tuple | list):
-        mapped = [_map(function, entry) for entry in nested]
-        return mapped if type(nested) is list else tuple(mapped)
-    if isinstance(nested, slice):
-        return slice(*(_map(function, part) for part in (nested.start, nested.stop, nested.step)))
-    return function(nested)
-
-
-def _to_meta(argument: Any) -> Any:
-    return argument.to("meta") if isinstance(argument, Tensor) and not argument.is_meta else argument
-
-
 def _types(module: nn.Module) -> tuple[str, ...]:
     """Qualified names of a module's type and of the modules it derives from, nearest first."""
     kinds = [kind for kind in type(module).__mro__ if issubclass(kind, nn.Module) and kind is not nn.Module]
     return tuple(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds) or ("torch.nn.modules.module.Module",)
-
-
-def _version(tensor: Tensor) -> int | None:
-    """How often a tensor was changed in place; None where torch does not count (inference mode)."""
-    return None if tensor.is_inference() else tensor._version
-
-
-def _storage(tensor: Tensor) -> int:
-    """What tells whether tensors share memory; a tensor without one memory of its own (a sparse one) shares none."""
-    try:
-        return int(tensor.untyped_storage()._cdata)
-    except (NotImplementedError, RuntimeError):
-        return -id(tensor)
-
-
-def _numbers(tensor: Tensor) -> np.ndarray[Any, Any] | None:
-    if tensor.is_meta or tensor.is_floating_point() or tensor.is_complex() or tensor.numel() > LARGEST_CONSTANT:
-        return None
-    numbers: np.ndarray[Any, Any] = tensor.detach().cpu().numpy().copy()
-    return numbers
