@@ -61,7 +61,7 @@ class LayerAdapter:
 
     name: str
     types: tuple[str, ...]
-    """Qualified names of the exact module types, `"torch.nn.modules.conv.Conv2d"`; subclasses must be listed."""
+    """Qualified names of module types, `"torch.nn.modules.conv.Conv2d"`; a subclass is served by its nearest base."""
     mirrors: Mapping[str, str]
     summary: str = ""
 

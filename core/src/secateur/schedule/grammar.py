@@ -96,12 +96,6 @@ class Schedule:
     source: str
     policies: tuple[Policy, ...]
 
-    @property
-    def epochs(self) -> int:
-        """One more than the last epoch in which anything but a learning rate is due."""
-        ends = [policy.window.bounds[1] for policy in self.policies if policy.kind != "lr_scheduler"]
-        return max(ends, default=0)
-
 
 def read_schedule(node: Node, manager: PluginManager) -> Schedule:
     """Read the schedule sections of a file; every mistake is a `ConfigError` with file, line and key."""

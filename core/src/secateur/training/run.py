@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 from attrs import asdict, frozen
 
 from secateur.checkpoint import load, save
+from secateur.checkpoint.files import replacing
 from secateur.config import Node
 from secateur.errors import ConfigError, SecateurError
 from secateur.graph.capture import trace
-from secateur.measure import Comparison, count_macs, latency_pair
+from secateur.measure import Comparison, count_macs, count_parameters, latency_pair
 from secateur.plugins import PluginManager
 from secateur.records import DataSplit
 from secateur.schedule.scheduler import Scheduler
@@ -131,7 +132,7 @@ class Run:
         before = [epoch for epoch in epochs if epoch.masked_share == 0]
         differences = [report.difference for report in self.scheduler.reports if report.difference is not None]
         summary = Summary(
-            parameters=(_parameters(self.dense), _parameters(self.model)),
+            parameters=(count_parameters(self.dense), count_parameters(self.model)),
             macs=(self._macs(self.dense), self._macs(self.model)),
             latency=latency_pair(self.dense, self.model, inputs, repeats=15),
             latency_batch=len(inputs[0]),
@@ -167,10 +168,6 @@ def as_dict(summary: Summary) -> dict[str, Any]:
     }
 
 
-def _parameters(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
-
-
 def _writable(output: Path) -> None:
     """Make the output folder, or say why it cannot be written; done before any work."""
     try:
@@ -182,6 +179,5 @@ def _writable(output: Path) -> None:
 
 
 def _write(path: Path, content: dict[str, Any]) -> None:
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    with replacing(path, SecateurError) as temporary:
+        Path(temporary).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

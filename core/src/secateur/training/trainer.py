@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
+from secateur.measure import count_parameters
 from secateur.records import DataSplit
 from secateur.schedule.scheduler import Scheduler
 from secateur.thinning.report import Report
@@ -118,7 +119,7 @@ def train(
                 train_accuracy=correct / max(seen, 1),
                 test_accuracy=test.accuracy,
                 masked_share=scheduler.masked_share,
-                parameters=sum(parameter.numel() for parameter in model.parameters()),
+                parameters=count_parameters(model),
                 seconds=time.perf_counter() - start,
             )
         )
