@@ -17,6 +17,7 @@ from secateur.graph.ir import Opaque
 from secateur.graph.sizes import Literal, Size
 from secateur.hookspecs import hookimpl
 from secateur.records import OpRule
+from secateur_thinners.table import rule
 
 
 def getitem(site: Site) -> Sequence[Axis]:
@@ -117,10 +118,6 @@ def index_select(site: Site) -> Sequence[Axis]:
 @hookimpl
 def secateur_op_rules() -> list[OpRule]:
     """Rules for indexing."""
-
-    def rule(name: str, signature: str, apply: Any) -> OpRule:
-        return OpRule(name=name, ops=(name,), signature=signature, apply=apply)
-
     return [
         rule("getitem", "input, index", getitem),
         rule("narrow", "input, dim, start, length", narrow),

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from secateur.coupling.site import Site, int_of, plain
 from secateur.graph.sizes import Size
 from secateur.hookspecs import hookimpl
 from secateur.records import OpRule
+from secateur_thinners.table import rule
 
 
 def cat(site: Site) -> Sequence[Axis]:
@@ -156,11 +156,6 @@ def _padded(site: Site, axis: Axis, left: int, right: int, constant: bool, lengt
 @hookimpl
 def secateur_op_rules() -> list[OpRule]:
     """Rules for joining and cutting tensors."""
-
-    def rule(ops: str, signature: str, apply: Any) -> OpRule:
-        names = tuple(ops.split())
-        return OpRule(name=names[0], ops=names, signature=signature, apply=apply)
-
     return [
         rule("cat", "tensors, dim|axis=0", cat),
         rule("stack", "tensors, dim|axis=0", stack),

@@ -13,6 +13,7 @@ from secateur.coupling.labels import Axis, Labels, fixed
 from secateur.coupling.site import Site, plain
 from secateur.hookspecs import hookimpl
 from secateur.records import LayerAdapter, OpRule
+from secateur_thinners.table import rule
 
 ZERO_TO_ZERO = (
     "relu relu6 leaky_relu elu selu celu gelu silu mish hardswish tanh tanhshrink softshrink hardshrink softsign "
@@ -193,30 +194,25 @@ STEERED = "input, *args, p=None, training=None, inplace=False, memory_format=Non
 @hookimpl
 def secateur_op_rules() -> list[OpRule]:
     """Rules for pointwise operations, by what they do to zero."""
-
-    def rule(name: str, ops: Iterable[str], signature: str, apply: Callable[[Site], Any]) -> OpRule:
-        return OpRule(name=name, ops=tuple(ops), signature=signature, apply=apply)
-
     return [
-        rule("unary_zero", ZERO_TO_ZERO.split(), STEERED, unary_zero),
-        rule("unary", ZERO_TO_ANYTHING.split(), STEERED, unary),
-        rule("unary_infinite", ZERO_TO_INFINITY.split(), STEERED, unary_infinite),
-        rule("random", RANDOM.split(), STEERED, random),
-        rule("clamp", ["clamp"], "input, min=None, max=None", clamp),
-        rule("clamp_min", ["clamp_min"], "input, min, max=None", clamp),
-        rule("hardtanh", ["hardtanh"], "input, min_val|min=-1.0, max_val|max=1.0, inplace=False", hardtanh),
-        rule("sums", SUMS.split(), "*args, alpha=1, value=1", sums),
-        rule("mul", ["mul", "logical_and"], "input, other", product),
+        rule(ZERO_TO_ZERO, STEERED, unary_zero),
+        rule(ZERO_TO_ANYTHING, STEERED, unary),
+        rule(ZERO_TO_INFINITY, STEERED, unary_infinite),
+        rule(RANDOM, STEERED, random),
+        rule("clamp", "input, min=None, max=None", clamp),
+        rule("clamp_min", "input, min, max=None", clamp),
+        rule("hardtanh", "input, min_val|min=-1.0, max_val|max=1.0, inplace=False", hardtanh),
+        rule(SUMS, "*args, alpha=1, value=1", sums),
+        rule("mul logical_and", "input, other", product),
         rule(
-            "div",
-            ["div", "floor_divide", "floordiv", "fmod", "remainder"],
+            "div floor_divide floordiv fmod remainder",
             "input, other, rounding_mode=None",
             quotient,
         ),
-        rule("pow", ["pow", "float_power"], "input, exponent", power),
-        rule("masked_fill", ["masked_fill"], "input, mask, value", masked_fill),
-        rule("compare", COMPARISONS.split(), "*args", compare),
-        rule("prelu", ["prelu"], "input, weight", prelu),
+        rule("pow float_power", "input, exponent", power),
+        rule("masked_fill", "input, mask, value", masked_fill),
+        rule(COMPARISONS, "*args", compare),
+        rule("prelu", "input, weight", prelu),
     ]
 
 

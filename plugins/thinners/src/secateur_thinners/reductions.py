@@ -14,6 +14,7 @@ from secateur.coupling.site import Site, plain
 from secateur.hookspecs import hookimpl
 from secateur.records import OpRule
 from secateur_thinners.pointwise import broadcast
+from secateur_thinners.table import rule
 
 REDUCTION = "input, dim|axis=None, keepdim|keepdims=False, dtype=None, correction=None, unbiased=None, p=None, ord=None"
 
@@ -88,11 +89,6 @@ def normalize(site: Site) -> Sequence[Axis]:
 @hookimpl
 def secateur_op_rules() -> list[OpRule]:
     """Rules for reductions."""
-
-    def rule(ops: str, signature: str, apply: Any) -> OpRule:
-        names = tuple(ops.split())
-        return OpRule(name=names[0], ops=names, signature=signature, apply=apply)
-
     return [
         rule("sum nansum count_nonzero", REDUCTION, reduction(summing=True, zero=True)),
         rule("mean nanmean var std median mode prod amax amin", REDUCTION, reduction(summing=False, zero=True)),

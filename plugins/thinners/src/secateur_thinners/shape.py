@@ -10,6 +10,7 @@ from secateur.coupling.site import Site, int_of, plain
 from secateur.graph.ir import Opaque
 from secateur.hookspecs import hookimpl
 from secateur.records import OpRule
+from secateur_thinners.table import rule
 
 
 def reshape(site: Site) -> Sequence[Axis]:
@@ -147,11 +148,6 @@ def new_tensor(site: Site) -> Sequence[Axis]:
 @hookimpl
 def secateur_op_rules() -> list[OpRule]:
     """Rules for operations that rearrange axes."""
-
-    def rule(ops: str, signature: str, apply: Any) -> OpRule:
-        names = tuple(ops.split())
-        return OpRule(name=names[0], ops=names, signature=signature, apply=apply)
-
     return [
         rule("reshape view", "input, *shape", reshape),
         rule("reshape_as", "input, other", reshape_as),
