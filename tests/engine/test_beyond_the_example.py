@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +253,43 @@ def test_odd_calls_are_exact_or_refused(cls: type[nn.Module], law: Any) -> None:
         assert report.difference.relative < 1e-11
         assert report.share < 1
         model.train()(X).sum().backward()
+
+
+class ByBatch(Base):
+    def middle(self, h: Tensor) -> Tensor:
+        return h.flip(1) if h.shape[0] > 3 else h
+
+
+def test_a_branch_on_what_another_input_may_change_is_a_caution(law: Any) -> None:
+    plan = secateur.plan(made(ByBatch, law), (X,))
+    (caution,) = plan.cautions
+    assert re.fullmatch(
+        r"the forward compares \(.*shape\[0\] > 3\) at .*test_beyond_the_example\.py:\d+: "
+        "only the path the example took is known",
+        caution,
+    )
+    assert f"careful: {caution}" in str(plan)
+    assert secateur.Plan.from_dict(plan.to_dict()).cautions == plan.cautions
+    assert secateur.plan(made(Base, law), (X,)).cautions == ()
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated")
+def test_models_that_hold_results_of_computations_can_be_masked(law: Any) -> None:
+    model = made(Base, law)
+    nn.utils.weight_norm(model.b)
+    plan = secateur.plan(model, (X,))
+    assert secateur.masked(model, plan)(X).shape == (2, 4)
+
+
+def test_a_checkpoint_replaces_checkpoints_only(tmp_path: Path, law: Any) -> None:
+    model = made(Base, law)
+    source = tmp_path / "model.py"
+    source.write_text("def build(): ...\n")
+    with pytest.raises(secateur.CheckpointError, match="a file that is no checkpoint would be overwritten; remove it"):
+        secateur.save(source, model)
+    assert source.read_text() == "def build(): ...\n"
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(secateur.CheckpointError, match="it is a device, a pipe or a socket; name an ordinary file"):
+        secateur.save(tmp_path / "pipe", model)
+    secateur.save(tmp_path / "x", model)
+    secateur.save(tmp_path / "x", model)

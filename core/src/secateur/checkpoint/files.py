@@ -55,6 +55,8 @@ def check_writable(path: str | os.PathLike[str], error: Refuse) -> None:
 def _check_target(target: Path, shown: str, error: Refuse) -> None:
     if target.is_dir():
         raise error("it is a folder", where=shown, hint="name a file in it")
+    if target.exists() and not target.is_file():
+        raise error("it is a device, a pipe or a socket", where=shown, hint="name an ordinary file")
     if not target.parent.is_dir():
         raise error(f"there is no folder {str(target.parent)!r}", where=shown, hint="make it first, or write elsewhere")
 

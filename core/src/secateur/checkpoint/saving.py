@@ -30,7 +30,7 @@ def save(
     optimizer.
     """
     where = str(path)
-    check_writable(path, CheckpointError)
+    check_replaceable(path)
     for name, module in model.named_modules():
         if module is not model and recipe_of(module).steps:
             hint = f"save {name!r} by itself, or thin the whole model"
@@ -45,6 +45,19 @@ def save(
         hint = "give dicts, lists, strings, numbers, true, false and None"
         raise CheckpointError(f"extra= is not fit for JSON ({error})", where=where, hint=hint) from error
     _write(path, _plain(tensors, where), metadata)
+
+
+def check_replaceable(path: str | os.PathLike[str]) -> None:
+    """Refuse a path that cannot be written, or where something else than a safetensors file stands already."""
+    check_writable(path, CheckpointError)
+    try:
+        with open(path, "rb") as old:
+            start = old.read(9)
+    except OSError:
+        return  # nothing there yet, or not for us to read
+    if start and start[8:9] != b"{":
+        hint = "remove it first, or write elsewhere"
+        raise CheckpointError("a file that is no checkpoint would be overwritten", where=str(path), hint=hint)
 
 
 def _plain(tensors: dict[str, Tensor], where: str) -> dict[str, Tensor]:

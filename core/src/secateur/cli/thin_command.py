@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from secateur.cli import console
 from secateur.cli.plan_options import add_plan_options, given, make_plan, prepare
 from secateur.cli.plan_view import size_of, size_table, units_and_dims
-from secateur.errors import CheckpointError, PlanError, SecateurError, ThinError
+from secateur.errors import PlanError, SecateurError, ThinError
 from secateur.records import Command
 
 if TYPE_CHECKING:
@@ -37,11 +37,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Thin, verify, save, and print before and after."""
     from secateur.checkpoint import save
-    from secateur.checkpoint.files import check_writable
+    from secateur.checkpoint.saving import check_replaceable
     from secateur.measure import latency_pair
     from secateur.thinning.transaction import thin
 
-    check_writable(arguments.output, CheckpointError)
+    check_replaceable(arguments.output)
     if arguments.plan and (said := given(arguments)):
         what = f"--plan says what leaves, {said[0]} does too"
         raise SecateurError(what, where="secateur thin", hint="give one of them")

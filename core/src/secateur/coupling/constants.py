@@ -15,7 +15,7 @@ import numpy as np
 from secateur.coupling.facts import Facts, SizeFact
 from secateur.coupling.labels import Labels
 from secateur.graph.ir import Graph, Source
-from secateur.graph.sizes import COMPARISONS, Arithmetic, Attribute, Expr, Literal, Size, leaves
+from secateur.graph.sizes import COMPARISONS, Arithmetic, Attribute, AxisLength, Expr, Literal, Size, leaves
 
 
 def unfollowed(graph: Graph, facts: Facts, labels: Mapping[str, Labels]) -> list[SizeFact]:
@@ -62,3 +62,19 @@ def _sizes(nested: Any) -> Iterator[Size]:
             yield from _sizes(entry)
     elif isinstance(nested, slice):
         yield from _sizes((nested.start, nested.stop, nested.step))
+
+
+def branches(graph: Graph) -> list[str]:
+    """Comparisons of sizes that another input could turn: "(x.shape[0] > 3) at model.py:7", one for each line.
+
+    What was equal and is compared for equality is taken for a check, not a branch.
+    """
+    found: dict[Source, str] = {}
+    for size, source in graph.numbers:
+        expr = size.expr
+        if source is None or not isinstance(expr, Arithmetic) or expr.operation not in COMPARISONS:
+            continue
+        check = (expr.operation, size.value) in (("==", 1), ("!=", 0))
+        if not check and any(isinstance(leaf, AxisLength) for leaf in leaves(expr)):
+            found.setdefault(source, f"{size} at {source}")
+    return list(found.values())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from secateur.thinning.conditions import check_fits
 from secateur.thinning.plan import Indices, Plan
@@ -21,9 +21,17 @@ def masked(model: nn.Module, plan: Plan) -> nn.Module:
     Raises `ThinError` if the plan was made for another model.
     """
     check_fits(model, plan)
-    twin = copy.deepcopy(model)
+    twin = copy.deepcopy(model, _results_held(model))
     zero_slices(twin, plan)
     return twin
+
+
+def _results_held(model: nn.Module) -> dict[int, Any]:
+    """Copies of the computed tensors that modules hold (old weight norms, a last output): they refuse to be copied."""
+    import torch
+
+    held = [value for module in model.modules() for value in module.__dict__.values()]
+    return {id(v): v.detach().clone() for v in held if isinstance(v, torch.Tensor) and not v.is_leaf}
 
 
 def zero_slices(model: nn.Module, plan: Plan) -> None:

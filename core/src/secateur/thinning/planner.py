@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from secateur.coupling.analysis import Coupling, Leaving, analyse
+from secateur.coupling.constants import branches
 from secateur.errors import PlanError, PluginError
 from secateur.graph.capture import normalise_inputs, trace
 from secateur.plugins import current
@@ -183,6 +184,7 @@ def make_plan(
 def _cautions(coupling: Coupling) -> tuple[str, ...]:
     graph = coupling.graph
     found = [f"the forward reads values at {line}: only the path the example took is known" for line in graph.decisions]
+    found += [f"the forward compares {text}: only the path the example took is known" for text in branches(graph)]
     if graph.training_failure:
         found.append(
             f"the model does not run in training mode ({graph.training_failure}): what only that does is unknown"
