@@ -84,6 +84,24 @@ class NormalisedInTraining(Base):
         return h / (h.mean(1, keepdim=True).abs() + 1) if self.training else h
 
 
+class OtherTensorInTraining(Base):
+    def forward(self, x: Tensor) -> Any:
+        wide, narrow = self.a(x), F.conv2d(x, self.narrow)
+        return self.out(self.b((narrow if not self.training else wide).relu()).mean((2, 3)))
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.narrow = nn.Parameter(torch.randn(8, 3, 1, 1))
+
+
+def test_the_same_calls_on_other_tensors_are_told_apart(law: Any) -> None:
+    model = made(OtherTensorInTraining, law)
+    plan = secateur.plan(model, (X,))
+    assert {("a.weight", 0), ("narrow", 0)} <= set(plan.dim("a").slices)  # both are read by b, if in different modes
+    secateur.thin(model, plan)
+    model.train()(X).sum().backward()
+
+
 @pytest.mark.parametrize("cls", [Noise, NormalisedInTraining])
 def test_what_only_training_does_binds_too(cls: type[nn.Module], law: Any) -> None:
     plan = secateur.plan(made(cls, law), (X,))

@@ -145,8 +145,8 @@ class Scheduler:
                 found[dim] = np.union1d(found[dim], units)
         for dim, units in enumerate(found):
             if len(units) == len(self.dims[dim]):  # between them, several pruners took all
-                found[dim] = np.delete(units, np.argmax(self.scores(dim, "l1")))
-        return spare(self._coupling, found, lambda dim: self.scores(dim, "l1"))
+                found[dim] = np.delete(units, np.argmax(self._worth(dim)))
+        return spare(self._coupling, found, self._worth)
 
     def plan(self) -> Plan:
         """The plan by which everything that is masked now would leave."""
@@ -215,6 +215,14 @@ class Scheduler:
                 scheduler.step()
 
     # -- within -------------------------------------------------------------------------------------------------
+
+    def _worth(self, dim: int) -> Array:
+        """The scores by which units of a dim are spared: by the criterion of the last pruner that decided over it."""
+        for index, decision in reversed(self._decisions.items()):
+            criterion = getattr(self.schedule.policies[index].instance, "criterion", None)
+            if dim in decision and criterion is not None:
+                return self.scores(dim, criterion)
+        return np.zeros(len(self.dims[dim]))
 
     def _make_lr_schedulers(self, epoch: int) -> None:
         """Make the learning-rate schedulers whose window has begun: from its first step on, one changes the rates."""

@@ -20,7 +20,6 @@ from secateur.measure import Comparison, count_macs, count_parameters, latency_p
 from secateur.plugins import PluginManager
 from secateur.records import DataSplit
 from secateur.schedule.scheduler import Scheduler
-from secateur.thinning.report import Report
 from secateur.thinning.verify import Difference, compare, float_dtype, outputs
 from secateur.training.config import RunConfig, build_model, build_optimizer, read_run
 from secateur.training.trainer import EpochResult, Evaluation, ThinningResult, evaluate, train
@@ -46,7 +45,6 @@ class Summary:
     final: Evaluation
     difference: Difference | None
     """The largest difference between masked and thinned outputs over all thinnings."""
-    thinnings: tuple[Report, ...]
     epochs: tuple[EpochResult, ...]
     checkpoint: Path
     reloaded: Difference
@@ -139,7 +137,6 @@ class Run:
             dense_accuracy=max((epoch.test_accuracy for epoch in before), default=None),
             final=evaluate(self.model, test),
             difference=max(differences, key=lambda d: d.relative) if differences else None,
-            thinnings=tuple(self.scheduler.reports),
             epochs=epochs,
             checkpoint=checkpoint,
             reloaded=reloaded,

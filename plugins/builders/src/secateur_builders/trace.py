@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from secateur.errors import CaptureError
-from secateur.graph.ir import Graph, Source
+from secateur.graph.ir import Graph, Ref, Source
+from secateur.graph.sizes import Size
 from secateur.hookspecs import hookimpl
 from secateur.records import GraphBuilder
 
@@ -127,13 +128,36 @@ def _adds_something(record: Record, longer: Record) -> bool:
     return evaluated != _done(longer, training=True) or _read(longer) != _read(record)
 
 
-def _done(record: Record, training: bool) -> list[tuple[str, str, Source | None]]:
-    """What one run did with floating-point tensors (batch norm counts its batches in training, in integers)."""
-    return [
-        (op.kind, op.module, op.source)
-        for op in record.ops.values()
-        if op.training == training and not all(record.values[name].dtype.startswith("int") for name in op.outputs)
-    ]
+def _done(record: Record, training: bool) -> list[tuple[Any, ...]]:
+    """What one run did with floating-point tensors (batch norm counts its batches in training, in integers).
+
+    Tensors are named by their order, since the two runs name them differently; flags such as `training` are left out.
+    """
+    order: dict[str, int] = {}
+
+    def shown(argument: Any) -> Any:
+        if isinstance(argument, Ref):
+            return order.get(argument.name, argument.name)
+        if isinstance(argument, Size):
+            return argument.value
+        if isinstance(argument, Mapping):
+            return tuple((key, shown(entry)) for key, entry in argument.items())
+        if isinstance(argument, tuple | list):
+            return tuple(shown(entry) for entry in argument)
+        if isinstance(argument, slice):
+            return shown((argument.start, argument.stop, argument.step))
+        return None if isinstance(argument, bool) else str(argument)
+
+    inputs = [value.name for value in record.values.values() if value.kind == "input"]
+    given = inputs[len(inputs) // 2 :] if training else inputs
+    order.update({name: -1 - position for position, name in enumerate(given)})
+    done: list[tuple[Any, ...]] = []
+    for op in record.ops.values():
+        if op.training != training or all(record.values[name].dtype.startswith("int") for name in op.outputs):
+            continue
+        done.append((op.kind, op.module, op.source, shown(op.args), shown(op.kwargs)))
+        order.update({name: len(done) * 100 + position for position, name in enumerate(op.outputs)})
+    return done
 
 
 def _read(record: Record) -> set[tuple[int, Source | None]]:
