@@ -27,6 +27,7 @@ __all__ = [
     "DataSplit",
     "DatasetEntry",
     "GraphBuilder",
+    "Intercept",
     "LayerAdapter",
     "ModelEntry",
     "OpRule",
@@ -66,12 +67,20 @@ class LayerAdapter:
     summary: str = ""
 
 
+Intercept = Callable[[str, str, Callable[..., Any], tuple[Any, ...], Mapping[str, Any]], Any]
+"""`intercept(name, kind, function, args, kwargs)` does one call; `function(*args, **kwargs)` would do it plainly."""
+
+
 @frozen(kw_only=True)
 class GraphBuilder:
     """Turns a model and example inputs into a `Graph` and leaves the model exactly as it was."""
 
     name: str
     build: Callable[[nn.Module, tuple[Any, ...] | Mapping[str, Any]], Graph]
+    run: Callable[[nn.Module, tuple[Any, ...] | Mapping[str, Any], Intercept], Any] | None = None
+    """Runs the forward in eval mode on the model's own tensors and gives its outputs; every call of a torch function is
+    done by `intercept` instead. An operation bears the name it has in the graph; calls that only ask for a property
+    of a tensor come too, under names the graph does not have."""
     summary: str = ""
 
 

@@ -48,6 +48,33 @@ class Pair:
 
 
 @frozen(eq=False)
+class Compensation:
+    """What is multiplied by (kept / size) ** power when a vector becomes shorter, so that nothing changes by that.
+
+    Either `value`, a parameter, with the `indices` of its first axis (None: all of it), or `attribute`, a number held
+    by a module: (module path, attribute).
+    """
+
+    power: float
+    value: str = ""
+    indices: Atoms | None = None
+    attribute: tuple[str, str] | None = None
+
+
+@frozen(eq=False)
+class Renormalisation:
+    """An operation reads the size of a vector: what leaves it changes the scale of what stays.
+
+    With `compensations` the change can be undone exactly.
+    """
+
+    atoms: Atoms
+    reason: str
+    op: Op | None
+    compensations: tuple[Compensation, ...] = ()
+
+
+@frozen(eq=False)
 class SizeFact:
     """An integer of a call, or an attribute, that must equal the number of atoms of a vector that stay.
 
@@ -71,6 +98,9 @@ class Facts:
     fixes: list[Fix] = field(factory=list)
     pairs: list[Pair] = field(factory=list)
     sizes: list[SizeFact] = field(factory=list)
+    renormalisations: list[Renormalisation] = field(factory=list)
+    unmasked: set[tuple[str, int]] = field(factory=set)
+    """(parameter, axis) along which slices that leave must not be set to zero in the masked network."""
     followed: set[int] = field(factory=set)
     """Identities of the size arguments that rules accounted for; all others must keep their value."""
     reads: list[Atoms] = field(factory=list)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from secateur.coupling import products
-from secateur.coupling.facts import Facts, SizeFact
+from secateur.coupling.facts import Compensation, Facts, Renormalisation, SizeFact
 from secateur.coupling.labels import Atoms, Axis, Labels, fixed
 from secateur.graph.ir import Graph, Op, Ref
 from secateur.graph.sizes import Literal, Size
@@ -85,16 +85,49 @@ class Site:
         """A new axis that can leave independently of every other."""
         return Axis(self._facts.fresh(length), zero)
 
-    def contract(self, data: Axis, weight: Axis) -> None:
-        """A sum over the products of two axes: they leave together, and the parameter is read along its axis.
+    def renormalise(self, axis: Axis, reason: str, *compensations: Compensation) -> Axis:
+        """An axis whose length the operation reads (a mean over it, a norm): it leaves on request only.
 
-        The sum over slices that leave is zero if either side is zero there; otherwise both axes are fixed.
+        In the reference such an operation counts only what stays, so its output is zero on what leaves; the axis comes
+        back so. `compensations`: what must be rescaled for the masked network itself to be matched exactly.
+        """
+        if not axis.free:
+            return axis
+        self._facts.renormalisations.append(Renormalisation(axis.atoms, reason, self.op, compensations))
+        return Axis(axis.atoms, zero=True)
+
+    def leave_unmasked(self, parameter: Labels, axis: int) -> None:
+        """The masked network must not set leaving slices of a parameter to zero: the operation is undefined there.
+
+        The rule must see to it that its output is zero on them all the same (a weight norm is, through its gain).
+        """
+        self._facts.unmasked.add((parameter.name, axis))
+
+    def learned(self, tensor: Labels) -> bool:
+        """Whether a tensor is a parameter, or computed from parameters alone (a transposed weight)."""
+        values, producer = self.graph.values, self.graph.producer
+        pending = [tensor.name]
+        while pending:
+            name = pending.pop()
+            if name in producer:
+                pending += producer[name].inputs
+            elif values[name].kind == "input":
+                return False
+        return True
+
+    def contract(self, data: Axis, weight: Axis, *, reads: bool = True) -> None:
+        """A sum over the products of two axes: they leave together.
+
+        The sum over slices that leave is zero if either side is zero there; otherwise both axes are fixed. `reads`: the
+        second is an axis of a parameter (or of what is computed from parameters alone, `learned`), which reads the
+        data along it; false for the product of two activations.
         """
         if not (data.zero or weight.zero):
             self.fix(data, "the values on both sides of a sum of products may be non-zero on pruned slices")
             self.fix(weight, "the values on both sides of a sum of products may be non-zero on pruned slices")
         self._facts.tie(data.atoms, weight.atoms, self.op)
-        self._facts.reads.append(weight.atoms)
+        if reads:
+            self._facts.reads.append(weight.atoms)
 
     def merge(self, outer: Axis, inner: Axis) -> Axis:
         """One axis that runs through `inner` for each index of `outer`."""

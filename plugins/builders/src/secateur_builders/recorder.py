@@ -14,6 +14,7 @@ from torch.overrides import TorchFunctionMode
 
 from secateur.graph.ir import ModuleCall, Op, Opaque, Ref, Source, Value
 from secateur.graph.sizes import Size
+from secateur.records import Intercept
 from secateur_builders.calls import calling_line, operation_name
 from secateur_builders.provenance import as_size, losses
 from secateur_builders.shapes import SIZE_CALLS
@@ -64,8 +65,16 @@ class Record:
 class Recorder(TorchFunctionMode):
     """A torch function mode that records calls, with the module and line that made each."""
 
-    def __init__(self, record: Record, names: Mapping[int, str], on_meta: bool, training: bool) -> None:
+    def __init__(
+        self,
+        record: Record,
+        names: Mapping[int, str],
+        on_meta: bool,
+        training: bool,
+        intercept: Intercept | None = None,
+    ) -> None:
         super().__init__()
+        self.intercept = intercept
         self.record, self.paths, self.on_meta, self.training = record, names, on_meta, training
         self.stack: list[str] = []
         self.known: dict[int, str] = {}
@@ -76,7 +85,7 @@ class Recorder(TorchFunctionMode):
 
     def define(self, name: str, tensor: Tensor, kind: Any) -> str:
         """Give a tensor a name; the tensor is kept alive so that its identity stays its own."""
-        name = self._fresh(name, self.record.values)
+        name = _fresh(name, self.record.values, self.record.names)
         data = None
         if kind == "constant" or (kind == "buffer" and not tensor.is_floating_point()):
             data = numbers_of(tensor)
@@ -102,13 +111,6 @@ class Recorder(TorchFunctionMode):
         self.record.used.add(name)
         return name
 
-    def _fresh(self, name: str, taken: Mapping[str, Any]) -> str:
-        candidate = name
-        while candidate in taken:
-            count = self.record.names[name] = self.record.names.get(name, 0) + 1
-            candidate = f"{name}.{count}"
-        return candidate
-
     # -- calls ---------------------------------------------------------------------------------------------
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -126,7 +128,7 @@ class Recorder(TorchFunctionMode):
         in_place = in_place or (result is not None and result is moved_args[0])
         if result is None:
             with losses(None):  # what torch itself does with sizes is the business of the operation's rule
-                result = func(*moved_args, **moved_kwargs)
+                result = self._call(name, func, moved_args, moved_kwargs)
         outputs = list(tensors_of(result))
         changed = [tensors[0]] if name in ("setitem", "property_set") and tensors else []
         if name in DECISIONS and tensors and not outputs:
@@ -140,6 +142,16 @@ class Recorder(TorchFunctionMode):
             in_place = in_place or any(id(output) in touched for output in outputs)
             self._write(name, given, kwargs, tensors, outputs or changed, in_place)
         return result
+
+    def _call(self, kind: str, func: Any, args: Any, kwargs: Any) -> Any:
+        if self.intercept is None:
+            return func(*args, **kwargs)
+        kind = kind.removeprefix("property:")
+        return self.intercept(self._name_of_op(kind, dict(self.record.names)), kind, func, args, kwargs)
+
+    def _name_of_op(self, kind: str, counts: dict[str, int]) -> str:
+        module = self.stack[-1] if self.stack else ""
+        return _fresh(f"{module}.{kind}" if module else kind, self.record.ops, counts)
 
     def _like_input(self, name: str, args: Any, kwargs: Any) -> Tensor | None:
         """The result of an operation of the table above on a tensor without data, or None."""
@@ -168,13 +180,12 @@ class Recorder(TorchFunctionMode):
             {key: map_nested(self._argument, entry) for key, entry in kwargs.items()},
         )
         overwrites = self._aliases_of(outputs) if in_place else ()
-        module = self.stack[-1] if self.stack else ""
-        name = self._fresh(f"{module}.{kind}" if module else kind, self.record.ops)
+        name = self._name_of_op(kind, self.record.names)
         made = tuple(self.define(name, output, "activation") for output in outputs)
         self.record.ops[name] = Op(
             name=name,
             kind=kind,
-            module=module,
+            module=self.stack[-1] if self.stack else "",
             inputs=inputs,
             outputs=made,
             args=written[0],
@@ -239,6 +250,15 @@ class Recorder(TorchFunctionMode):
         finally:
             for handle in handles:
                 handle.remove()
+
+
+def _fresh(name: str, taken: Mapping[str, Any], counts: dict[str, int]) -> str:
+    """The name, or with a number if it is taken; `counts` remembers how often each was asked for."""
+    candidate = name
+    while candidate in taken:
+        count = counts[name] = counts.get(name, 0) + 1
+        candidate = f"{name}.{count}"
+    return candidate
 
 
 def note_uncalled(model: nn.Module, record: Record) -> None:

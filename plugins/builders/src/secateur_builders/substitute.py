@@ -19,7 +19,8 @@ from secateur.graph.preserve import preserved
 from secateur.graph.sizes import Attribute
 from secateur_builders.provenance import TrackedInt
 
-Device = Literal["meta", "real"]
+Device = Literal["meta", "real", "own"]
+"""Where stand-ins live: without data, as copies, or (no stand-ins) the model's own tensors."""
 
 
 @define
@@ -68,6 +69,8 @@ def _swap_tensors(modules: list[tuple[str, nn.Module]], device: Device, stand_in
 
 
 def _stand_in(tensor: Tensor, kind: str, device: Device) -> Tensor:
+    if device == "own":
+        return tensor
     floating = tensor.is_floating_point() or tensor.is_complex()
     bare = tensor.detach()
     if kind == "parameter":

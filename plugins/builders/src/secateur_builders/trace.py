@@ -15,7 +15,7 @@ from secateur.errors import CaptureError
 from secateur.graph.ir import Graph, Ref, Source
 from secateur.graph.sizes import Size
 from secateur.hookspecs import hookimpl
-from secateur.records import GraphBuilder
+from secateur.records import GraphBuilder, Intercept
 
 if TYPE_CHECKING:
     from torch import nn
@@ -81,17 +81,35 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
     )
 
 
+def run(model: nn.Module, inputs: Inputs, intercept: Intercept) -> Any:
+    """Run the forward in eval mode on the model's own tensors, each call of a torch function done by `intercept`.
+
+    Operations bear the names they have in the graph of the same model and inputs. What the forward raises is raised.
+    """
+    from secateur_builders.recorder import Record
+
+    return _run(model, inputs, Record(), "own", training=False, intercept=intercept).result
+
+
 class _Run:
-    """The names of what went into and came out of one run."""
+    """What came out of one run, and the names of what went into and came out of it."""
 
     def __init__(self, stand_ins: StandIns, device: Device) -> None:
         self.stand_ins, self.device = stand_ins, device
         self.inputs: tuple[str, ...] = ()
         self.outputs: tuple[str, ...] = ()
         self.opaque = False
+        self.result: Any = None
 
 
-def _run(model: nn.Module, inputs: Inputs, record: Record, device: Device, training: bool) -> _Run:
+def _run(
+    model: nn.Module,
+    inputs: Inputs,
+    record: Record,
+    device: Device,
+    training: bool,
+    intercept: Intercept | None = None,
+) -> _Run:
     from torch.utils import _pytree as pytree
 
     from secateur.graph.nested import tensors_in
@@ -103,7 +121,7 @@ def _run(model: nn.Module, inputs: Inputs, record: Record, device: Device, train
     leaves, structure = pytree.tree_flatten(inputs)
     with substituted(model, device, training) as stand_ins:
         run = _Run(stand_ins, device)
-        recorder = Recorder(record, paths, device == "meta", training)
+        recorder = Recorder(record, paths, device == "meta", training, intercept)
         for name, tensor in stand_ins.tensors.items():
             if name in record.values:
                 recorder.bind(name, tensor)
@@ -116,8 +134,8 @@ def _run(model: nn.Module, inputs: Inputs, record: Record, device: Device, train
         )
         arguments = pytree.tree_unflatten(given, structure)
         with recorder.watching_modules(), losses(recorder.note_number), recorder:
-            output = model(**arguments) if isinstance(inputs, Mapping) else model(*arguments)
-        found, run.opaque = tensors_in(output)
+            run.result = model(**arguments) if isinstance(inputs, Mapping) else model(*arguments)
+        found, run.opaque = tensors_in(run.result)
         run.outputs = tuple(dict.fromkeys(recorder.name_of(tensor) for tensor in found))
         return run
 
@@ -241,4 +259,4 @@ def _failure(model: nn.Module, error: Exception) -> CaptureError:
 @hookimpl
 def secateur_graph_builders() -> list[GraphBuilder]:
     """Provide the builder "trace"."""
-    return [GraphBuilder(name="trace", build=build, summary="runs the forward once on tensors without data")]
+    return [GraphBuilder(name="trace", build=build, run=run, summary="runs the forward once on tensors without data")]
