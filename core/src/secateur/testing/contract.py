@@ -1,0 +1,114 @@
+"""The contract: which laws apply to the records of a plugin, and how to try them with pytest or without."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from attrs import frozen
+
+from secateur.plugins import PluginManager, current, using
+from secateur.plugins.kinds import KINDS, Kind
+from secateur.plugins.registry import Registry
+
+LAWS: dict[str, tuple[str, ...]] = {
+    "secateur_criteria": (
+        "secateur.testing.criteria:scores_are_numbers",
+        "secateur.testing.criteria:scores_are_repeatable",
+        "secateur.testing.criteria:scoring_changes_nothing",
+    ),
+}
+"""{hook: the laws of its records}, each a function of one record, imported when it is tried."""
+REGISTRIES = {
+    "secateur_pruners": "pruners",
+    "secateur_criteria": "criteria",
+    "secateur_graph_builders": "builders",
+    "secateur_op_rules": "op_rules",
+    "secateur_layer_adapters": "adapters",
+    "secateur_models": "models",
+    "secateur_datasets": "datasets",
+    "secateur_commands": "commands",
+}
+
+
+@frozen(eq=False)
+class Law:
+    """One law for one record of a plugin: call it to try it.
+
+    Raises `LawBroken`, or `NotTried` if the kit knows nothing that exercises the record.
+    """
+
+    plugin: str
+    noun: str
+    record: str
+    law: str
+    """Module and name of the function that checks the law: `"secateur.testing.criteria:scores_are_numbers"`."""
+    subject: Any
+    manager: PluginManager
+
+    def __call__(self) -> None:
+        """Try the law, with the plugin's records in place."""
+        module, _, name = self.law.partition(":")
+        check: Callable[[Any], None] = getattr(importlib.import_module(module), name)
+        with using(self.manager):
+            check(self.subject)
+
+    def __str__(self) -> str:
+        return f"{self.noun} {self.record}: {self.law.rpartition(':')[2].replace('_', ' ')}"
+
+
+def laws(plugin: str | Path | ModuleType, manager: PluginManager | None = None) -> list[Law]:
+    """All laws that apply to the records of a plugin.
+
+    `plugin`: the name of an installed plugin, the path of a plugin file, or a module with hooks. `manager`: where an
+    installed one is looked up (default: the installed plugins). Raises `PluginError` if there is no such plugin or it
+    does not load.
+    """
+    if isinstance(plugin, Path):
+        manager, name = PluginManager.discover(files=[plugin]), plugin.stem
+    elif isinstance(plugin, ModuleType):
+        name = plugin.__name__.rpartition(".")[2]
+        manager = PluginManager.discover()
+        manager.register(plugin, name)
+    else:
+        manager, name = current() if manager is None else manager, plugin
+    manager.require(name, where="contract")
+    manager.check()
+    manager.require(name, where="contract")  # a hook may have failed only now
+    return list(_laws_of(name, manager))
+
+
+def _laws_of(name: str, manager: PluginManager) -> Iterator[Law]:
+    kinds: tuple[Kind[Any], ...] = KINDS
+    for kind in kinds:
+        registry: Registry[Any] = getattr(manager, REGISTRIES[kind.hook])
+        ours = {id(registry[key]): registry[key] for key in registry if registry.provider(key).plugin == name}
+        for record in ours.values():
+            for law in LAWS.get(kind.hook, ()):
+                yield Law(name, kind.noun, record.name, law, record, manager)
+
+
+def contract(plugin: str | Path | ModuleType) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a test with all laws that apply to a plugin; needs pytest.
+
+    The test gets one law at a time::
+
+        @secateur.testing.contract("my_thinner")
+        def test_contract(law):
+            law()
+
+    `plugin`: as in `laws`.
+    """
+    import pytest
+
+    found = laws(plugin)
+    mark = pytest.mark.parametrize("law", found, ids=[str(law) for law in found])
+    return functools.partial(_mark, mark)
+
+
+def _mark(mark: Any, test: Callable[..., Any]) -> Any:
+    return mark(test)
