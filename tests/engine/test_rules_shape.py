@@ -140,7 +140,7 @@ LITERAL: dict[str, tuple[Body, str]] = {
         lambda x: torch.cat([x[:, int(x.shape[1] * 0.5) :], x[:, :4]], 1),
         "written as the number 4",
     ),
-    "roll": (lambda x: x.roll(1, 1), "no rule for the operation 'roll'"),
+    "roll": (lambda x: x.roll(1, 1), "its entries are rolled by a number of places"),
     "dtype view": (
         lambda x: x.view(torch.int64).view(torch.float64),
         "the elements are reinterpreted as another dtype",

@@ -1,4 +1,4 @@
-"""Operations that only rearrange axes: reshape and its kin, permutations, squeezing, expanding, repeating, flipping."""
+"""Operations that only rearrange axes: reshape and its kin, permutations, squeezing, flipping, rolling, diagonals."""
 
 from __future__ import annotations
 
@@ -11,6 +11,11 @@ from secateur.graph.ir import Opaque
 from secateur.hookspecs import hookimpl
 from secateur.records import OpRule
 from secateur_thinners.table import rule
+
+ROLLED = "its entries are rolled by a number of places"
+TRIANGLE = "which of its entries become zero depends on their places"
+ORTHOGONAL = "torch.nn.utils.parametrizations._Orthogonal"
+OFFSET = "a diagonal is read off its places"
 
 
 def reshape(site: Site) -> Sequence[Axis]:
@@ -92,52 +97,97 @@ def _listed(argument: Any) -> list[int]:
     return [int(entry) for entry in value] if isinstance(value, tuple) else [int(value)]
 
 
-def expand(site: Site) -> Sequence[Axis]:
-    """Axes of length 1 are stretched; the others keep their length."""
-    data, sizes = site["input"], site["sizes"]
-    missing = len(site.shape) - len(data)
-    made = [fixed(length) for length in site.shape[:missing]]
-    for axis, size, length in zip(data.axes, sizes[missing:], site.shape[missing:], strict=True):
-        made.append(_stretched(site, axis, length, size))
-    return made
-
-
-def expand_as(site: Site) -> Sequence[Axis]:
-    """Axes of length 1 are stretched to those of another tensor; equal axes leave together."""
-    data, other = site["input"], site["other"]
-    missing = len(other) - len(data)
-    made = [fixed(length) for length in site.shape[:missing]]
-    for axis, target in zip(data.axes, other.axes[missing:], strict=True):
-        if len(axis) == len(target):
-            made.append(Axis(site.tie(axis, target).atoms, axis.zero))
-        else:
-            site.fix(target, "its length is copied by expand_as")
-            made.append(_stretched(site, axis, len(target), None))
-    return made
-
-
-def _stretched(site: Site, axis: Axis, length: int, size: Any) -> Axis:
-    if len(axis) == length:
-        return site.require(size, axis, "a size of this expansion")
-    site.fix(axis, "it is stretched over other channels")
-    return fixed(length)
-
-
-def repeat(site: Site) -> Sequence[Axis]:
-    """Each axis is repeated as a whole, some number of times; `tile` may leave out counts of the first axes."""
-    data, counts = site["input"], _listed(site["repeats"])
-    counts = [1] * (len(data) - len(counts)) + counts
-    missing = len(counts) - len(data)
-    made = [fixed(count) for count in counts[:missing]]
-    return made + [site.merge(fixed(count), axis) for count, axis in zip(counts[missing:], data.axes, strict=True)]
-
-
 def flip(site: Site) -> Sequence[Axis]:
     """Some axes are read backwards."""
     axes = list(site["input"].axes)
     for dim in _listed(site["dims"]):
-        axes[dim] = Axis(axes[dim].atoms[::-1].copy(), axes[dim].zero)
+        axes[dim] = _backwards(axes[dim])
     return axes
+
+
+def flip_one(site: Site) -> Sequence[Axis]:
+    """`fliplr` and `flipud`: the second or the first axis is read backwards."""
+    axes = list(site["input"].axes)
+    place = int(site.op.kind == "fliplr")
+    axes[place] = _backwards(axes[place])
+    return axes
+
+
+def rot90(site: Site) -> Sequence[Axis]:
+    """A plane turned by quarters: an odd number exchanges its axes, and one of them is read backwards."""
+    axes, quarters = list(site["input"].axes), int_of(site["k"]) % 4
+    first, second = (place % len(axes) for place in _listed(site["dims"]))
+    if quarters in (2, 3):
+        axes[first] = _backwards(axes[first])
+    if quarters in (1, 2):
+        axes[second] = _backwards(axes[second])
+    if quarters in (1, 3):
+        axes[first], axes[second] = axes[second], axes[first]
+    return axes
+
+
+def _backwards(axis: Axis) -> Axis:
+    return Axis(axis.atoms[::-1].copy(), axis.zero)
+
+
+def roll(site: Site) -> Sequence[Axis]:
+    """Entries move on by a number of places, so the axis stays; without `dims` all axes count as one."""
+    axes, shifts = list(site["input"].axes), _listed(site["shifts"])
+    dims = [] if site["dims"] is None else _listed(site["dims"])
+    if not dims and any(shifts):
+        return [site.fix(axis, ROLLED) for axis in axes]
+    for shift, dim in zip(shifts, dims, strict=False):
+        if shift:
+            axes[dim] = site.fix(axes[dim], ROLLED)
+    return axes
+
+
+def triangle(site: Site) -> Sequence[Axis]:
+    """`tril` and `triu`: which entries of a matrix become zero depends on their places."""
+    axes = list(site["input"].axes)
+    orthogonal = any(call.module == site.op.module and call.type == ORTHOGONAL for call in site.graph.calls)
+    reason = "the rows and columns of an orthogonal matrix depend on one another" if orthogonal else TRIANGLE
+    return [*axes[:-2], *(site.fix(axis, reason) for axis in axes[-2:])]
+
+
+def diagonal(site: Site) -> Sequence[Axis]:
+    """Two axes become one, at the end: entries of equal index leave together; off the main diagonal both stay."""
+    axes = list(site["input"].axes)
+    i, j = int_of(site["dim1"]) % len(axes), int_of(site["dim2"]) % len(axes)
+    rest = [axis for place, axis in enumerate(axes) if place not in (i, j)]
+    if int_of(site["offset"]) == 0 and len(axes[i]) == len(axes[j]):
+        return [*rest, Axis(site.tie(axes[i], axes[j]).atoms, axes[i].zero or axes[j].zero)]
+    for axis in (axes[i], axes[j]):
+        site.fix(axis, OFFSET)
+    return [*rest, fixed(site.shape[-1])]
+
+
+def diag_embed(site: Site) -> Sequence[Axis]:
+    """The last axis becomes the diagonal of a matrix, whose rows and columns leave together."""
+    data, rank = site["input"], len(site.shape)
+    axes = list(data.axes[:-1])
+    own = data[-1] if int_of(site["offset"]) == 0 else site.fix(data[-1], OFFSET)
+    for place in sorted((int_of(site["dim1"]) % rank, int_of(site["dim2"]) % rank)):
+        axes.insert(place, own if len(own) == site.shape[place] else fixed(site.shape[place]))
+    return axes
+
+
+def diag(site: Site) -> Sequence[Axis]:
+    """A matrix becomes its diagonal, a row the diagonal of a matrix."""
+    data, straight = site["input"], int_of(site["diagonal"]) == 0
+    if straight and len(data) == 1:
+        return [data[0], data[0]]
+    if straight and len(data[0]) == len(data[1]):
+        return [Axis(site.tie(data[0], data[1]).atoms, data[0].zero or data[1].zero)]
+    for axis in data.axes:
+        site.fix(axis, OFFSET)
+    return [fixed(length) for length in site.shape]
+
+
+def atleast(site: Site) -> list[Sequence[Axis]]:
+    """Axes of length 1 are added to those tensors that have too few."""
+    tensors = site["tensors"]
+    return [site.reshape(tensor.axes, shape) for tensor, shape in zip(tensors, site.shapes, strict=True)]
 
 
 def new_tensor(site: Site) -> Sequence[Axis]:
@@ -160,10 +210,15 @@ def secateur_op_rules() -> list[OpRule]:
         rule("t T H", "input", reverse_axes),
         rule("mT mH adjoint", "input", transpose_last),
         rule("movedim", "input, source, destination", movedim),
-        rule("expand broadcast_to", "input, *sizes|size", expand),
-        rule("expand_as", "input, other", expand_as),
-        rule("repeat tile", "input, *repeats|dims", repeat),
         rule("flip", "input, *dims", flip),
+        rule("fliplr flipud", "input", flip_one),
+        rule("rot90", "input, k=1, dims=(0, 1)", rot90),
+        rule("roll", "input, shifts, dims=()", roll),
+        rule("tril triu", "input, diagonal=0", triangle),
+        rule("diagonal linalg_diagonal", "input, offset=0, dim1=0, dim2=1", diagonal),
+        rule("diag_embed", "input, offset=0, dim1=-2, dim2=-1", diag_embed),
+        rule("diag", "input, diagonal=0", diag),
+        rule("atleast_1d atleast_2d atleast_3d", "*tensors", atleast),
         rule(
             "new_zeros new_ones new_empty new_full new_tensor",
             "input, *size, dtype=None, device=None, requires_grad=False, layout=None, fill_value=None, "
