@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Command",
+    "Contraction",
     "Criterion",
     "DataSplit",
     "DatasetEntry",
@@ -32,6 +33,18 @@ __all__ = [
     "ModelEntry",
     "OpRule",
 ]
+
+
+@frozen(kw_only=True)
+class Contraction:
+    """Two arguments of an operation that are multiplied and summed over: a zero in one silences the other."""
+
+    factors: tuple[str, str]
+    added: str = ""
+    """The argument that is added to the sums."""
+    reads: int | None = None
+    """If the second factor is a weight of two axes and more: the axis, 0 or 1, along which it reads the first, whose
+    axis of the same meaning is followed by as many as the weight has beyond two (a kernel's)."""
 
 
 @frozen(kw_only=True)
@@ -48,6 +61,8 @@ class OpRule:
     """Reads the labels of the inputs from the site, records facts, returns the labels of the output(s)."""
     macs: Callable[[Op, Graph], int] | None = None
     """Multiply-accumulates of one call, or None if it has none worth counting."""
+    contracts: Contraction | None = None
+    """What it multiplies and sums over, if it does nothing else."""
     summary: str = ""
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from secateur.coupling.labels import Axis, fixed
 from secateur.coupling.site import Site, int_of
 from secateur.hookspecs import hookimpl
-from secateur.records import LayerAdapter, OpRule
+from secateur.records import Contraction, LayerAdapter, OpRule
 
 if TYPE_CHECKING:
     from secateur.graph.ir import Graph, Op
@@ -86,13 +86,21 @@ def transposed_macs(op: Op, graph: Graph) -> int:
 def secateur_op_rules() -> list[OpRule]:
     """Rules for convolutions of one to three spatial axes."""
     return [
-        OpRule(name="conv", ops=("conv1d", "conv2d", "conv3d"), signature=CONV, apply=conv, macs=conv_macs),
+        OpRule(
+            name="conv",
+            ops=("conv1d", "conv2d", "conv3d"),
+            signature=CONV,
+            apply=conv,
+            macs=conv_macs,
+            contracts=Contraction(factors=("input", "weight"), added="bias", reads=1),
+        ),
         OpRule(
             name="conv_transpose",
             ops=("conv_transpose1d", "conv_transpose2d", "conv_transpose3d"),
             signature=TRANSPOSED,
             apply=conv_transpose,
             macs=transposed_macs,
+            contracts=Contraction(factors=("input", "weight"), added="bias", reads=0),
         ),
     ]
 

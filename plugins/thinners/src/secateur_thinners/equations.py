@@ -18,7 +18,7 @@ from secateur.coupling.binding import BindingError, bind
 from secateur.coupling.labels import Axis, Labels
 from secateur.coupling.site import Site
 from secateur.graph.ir import Ref
-from secateur.records import OpRule
+from secateur.records import Contraction, OpRule
 from secateur_thinners.pointwise import broadcast
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ class Product:
     """A family of operations that compute one equation of their arguments, and may add a tensor to the result.
 
     `factors`: the parameters of `signature` that are multiplied, in the order of the equation; `equation` makes it from
-    their numbers of axes and the other arguments; `added`: the parameter that is added.
+    their numbers of axes and the other arguments; `added`: the parameter that is added; `reads`: the axis along which a
+    second factor of two axes reads the last axis of the first.
     """
 
     ops: str
@@ -136,6 +137,7 @@ class Product:
     factors: tuple[str, ...]
     equation: Callable[[Sequence[int], Mapping[str, Any]], str]
     added: str = ""
+    reads: int | None = None
 
     def apply(self, site: Site, arguments: Mapping[str, Any]) -> Sequence[Axis]:
         """The rule."""
@@ -173,7 +175,20 @@ class Product:
         def apply(site: Site) -> Sequence[Axis]:
             return self.apply(site, {name: site[name] for name in parameters})
 
-        return OpRule(name=names[0], ops=names, signature=self.signature, apply=apply, macs=self.macs)
+        return OpRule(
+            name=names[0],
+            ops=names,
+            signature=self.signature,
+            apply=apply,
+            macs=self.macs,
+            contracts=self._contraction(),
+        )
+
+    def _contraction(self) -> Contraction | None:
+        """What core may know of a product of two parameters."""
+        if len(self.factors) != 2:
+            return None
+        return Contraction(factors=(self.factors[0], self.factors[1]), added=self.added, reads=self.reads)
 
 
 def constant(text: str) -> Callable[[Sequence[int], Mapping[str, Any]], str]:

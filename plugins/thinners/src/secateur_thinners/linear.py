@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from secateur.coupling.labels import Axis
 from secateur.coupling.site import Site
 from secateur.hookspecs import hookimpl
-from secateur.records import LayerAdapter, OpRule
+from secateur.records import Contraction, LayerAdapter, OpRule
 
 if TYPE_CHECKING:
     from secateur.graph.ir import Graph, Op
@@ -35,7 +35,14 @@ def linear_macs(op: Op, graph: Graph) -> int:
 def secateur_op_rules() -> list[OpRule]:
     """The rule for `linear`."""
     return [
-        OpRule(name="linear", ops=("linear",), signature="input, weight, bias=None", apply=linear, macs=linear_macs)
+        OpRule(
+            name="linear",
+            ops=("linear",),
+            signature="input, weight, bias=None",
+            apply=linear,
+            macs=linear_macs,
+            contracts=Contraction(factors=("input", "weight"), added="bias", reads=1),
+        )
     ]
 
 

@@ -120,7 +120,7 @@ def secateur_op_rules() -> list[OpRule]:
         ("baddbmm", f"input, batch1, batch2, out_dtype=None, {SCALED}", "bmk,bkn->bmn"),
     )
     products = [
-        Product(ops=ops, signature=signature, factors=_named(signature, 0), equation=equation)
+        Product(ops=ops, signature=signature, factors=_named(signature, 0), equation=equation, reads=_reads(ops))
         for ops, signature, equation in one
     ]
     products += [
@@ -128,10 +128,22 @@ def secateur_op_rules() -> list[OpRule]:
         for ops, signature in several
     ]
     products += [
-        Product(ops=ops, signature=signature, factors=_named(signature, 1), equation=constant(text), added="input")
+        Product(
+            ops=ops,
+            signature=signature,
+            factors=_named(signature, 1),
+            equation=constant(text),
+            added="input",
+            reads=_reads(ops),
+        )
         for ops, signature, text in adding
     ]
     return [product.rule() for product in products]
+
+
+def _reads(ops: str) -> int | None:
+    """A matrix on the right reads along its first axis."""
+    return 0 if ops.split()[0] in ("matmul", "mm", "addmm") else None
 
 
 def _named(signature: str, first: int) -> tuple[str, ...]:
