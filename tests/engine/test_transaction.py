@@ -393,8 +393,8 @@ def test_a_saved_plan_does_the_same(law: Any, through: Callable[[Any], Any]) -> 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda saved: [], "expected a saved plan of format 1"),
-        (lambda saved: {**saved, "format": 99}, "expected a saved plan of format 1"),
+        (lambda saved: [], "expected a saved plan of format 2"),
+        (lambda saved: {**saved, "format": 99}, "expected a saved plan of format 2"),
         (
             lambda saved: {key: value for key, value in saved.items() if key != "cuts"},
             "the saved plan is damaged: KeyError",

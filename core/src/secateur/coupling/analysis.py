@@ -9,6 +9,7 @@ import numpy as np
 from attrs import define
 
 from secateur.coupling.engine import Labelling, label
+from secateur.coupling.exactness import Renormalised
 from secateur.coupling.labels import Atoms
 from secateur.coupling.refusals import Refusal, refusals_of
 from secateur.coupling.sizes import SizeSystem, probe
@@ -27,6 +28,9 @@ class Coupling:
     solution: Solution
     axes: TensorAxes
     dims: tuple[Units, ...]
+    """What may be pruned."""
+    on_request: tuple[Units, ...] = ()
+    """What renormalises, and may be pruned only if that was asked for."""
 
     @property
     def graph(self) -> Graph:
@@ -36,7 +40,7 @@ class Coupling:
     @cached_property
     def refusals(self) -> tuple[Refusal, ...]:
         """What stays, and why."""
-        return refusals_of(self.labelling, self.solution, self.axes)
+        return refusals_of(self.labelling, self.solution, self.axes, self.on_request)
 
     @cached_property
     def staying(self) -> Mapping[str, str]:
@@ -106,14 +110,23 @@ class Leaving:
         return found
 
 
-def analyse(graph: Graph, rules: Mapping[str, OpRule], adapters: Mapping[str, LayerAdapter]) -> Coupling:
-    """Find the dims of a graph."""
+def analyse(
+    graph: Graph,
+    rules: Mapping[str, OpRule],
+    adapters: Mapping[str, LayerAdapter],
+    renormalise: bool = False,
+) -> Coupling:
+    """Find the dims of a graph. With `renormalise` those that change the scale of something may be pruned too."""
     labelling = label(graph, rules, adapters)
     solution = solve(labelling.facts)
     axes = TensorAxes.of(labelling)
     while probe(labelling, solution) or keep_something(labelling, solution, axes):
         solution = solve(labelling.facts)
-    return Coupling(labelling, solution, axes, tuple(dims_of(labelling, solution, axes)))
+    renormalised = Renormalised.of(labelling.facts, solution)
+    dims = renormalised.noted(dims_of(labelling, solution, axes, renormalised.marks(solution.classes)))
+    prunable = tuple(dim for dim in dims if renormalise or not dim.renormalisations)
+    on_request = () if renormalise else tuple(dim for dim in dims if dim.renormalisations)
+    return Coupling(labelling, solution, axes, prunable, on_request)
 
 
 __all__ = ["Coupling", "Leaving", "TensorAxis", "Units", "analyse"]

@@ -59,6 +59,8 @@ class Compensation:
     value: str = ""
     indices: Atoms | None = None
     attribute: tuple[str, str] | None = None
+    default: float = 0.0
+    """What stands for an attribute that is None."""
 
 
 @frozen(eq=False)

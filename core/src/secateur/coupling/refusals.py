@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from secateur.coupling.engine import Labelling
-from secateur.coupling.facts import Fix
+from secateur.coupling.facts import Fix, Renormalisation
 from secateur.coupling.solver import Solution, components
-from secateur.coupling.units import TensorAxes
+from secateur.coupling.units import TensorAxes, Units
 
+REQUEST = "renormalise=True prunes it all the same"
 INDIRECT = "it is tied, through a reshape or a grouped operation, to something that stays"
 
 
@@ -33,12 +35,35 @@ class Refusal:
         return f"{self.parameter} axis {self.axis}{part}: {'; '.join(self.reasons)}"
 
 
-def refusals_of(labelling: Labelling, solution: Solution, axes: TensorAxes) -> tuple[Refusal, ...]:
-    """All axes of parameters that something fixes, except those that stay as a matter of course."""
+def refusals_of(
+    labelling: Labelling, solution: Solution, axes: TensorAxes, on_request: Sequence[Units] = ()
+) -> tuple[Refusal, ...]:
+    """All axes of parameters that something fixes, or that are pruned on request only.
+
+    Those that stay as a matter of course (kernel axes) are left out.
+    """
+    found = {(refusal.parameter, refusal.axis): refusal for refusal in _fixed(labelling, solution, axes)}
+    values = labelling.graph.values
+    for dim in on_request:
+        reasons = tuple(dict.fromkeys(f"{reason_of(fact)} ({REQUEST})" for fact in dim.renormalisations))
+        for (name, axis), indices in dim.slices.items():
+            if values[name].kind == "parameter":
+                other = found.get((name, axis), Refusal(name, axis, values[name].shape[axis], 0, ()))
+                count = other.indices + indices.size
+                found[name, axis] = evolve(other, indices=count, reasons=tuple(dict.fromkeys(other.reasons + reasons)))
+    return tuple(found.values())
+
+
+def reason_of(fact: Renormalisation) -> str:
+    """Why units that a renormalisation depends on are no ordinary ones, with the place."""
+    return f"{fact.reason}, in {fact.op.kind} at {fact.op.place}" if fact.op else fact.reason
+
+
+def _fixed(labelling: Labelling, solution: Solution, axes: TensorAxes) -> list[Refusal]:
     facts = labelling.facts
     stays = solution.of[axes.atoms] == solution.fixed
     if not stays.any():
-        return ()
+        return []
     # Components without the fixes tell which fix explains which axis.
     _, part = components(facts.count, [(tie.left, tie.right) for tie in facts.ties])
     explained: dict[int, list[Fix]] = {}
@@ -57,7 +82,7 @@ def refusals_of(labelling: Labelling, solution: Solution, axes: TensorAxes) -> t
             continue
         reasons = tuple(dict.fromkeys(_reason(fix) for fix in loud)) or (INDIRECT,)
         found.append(Refusal(name, axis, int(stop - start), int(here.sum()), reasons))
-    return tuple(found)
+    return found
 
 
 def _reason(fix: Fix) -> str:

@@ -15,7 +15,7 @@ from secateur.coupling import products
 from secateur.coupling.facts import Compensation, Facts, Renormalisation, SizeFact
 from secateur.coupling.labels import Atoms, Axis, Labels, fixed
 from secateur.graph.ir import Graph, Op, Ref
-from secateur.graph.sizes import Literal, Size
+from secateur.graph.sizes import Attribute, Literal, Size
 
 
 class Site:
@@ -103,12 +103,32 @@ class Site:
         """
         self._facts.unmasked.add((parameter.name, axis))
 
+    def mirror(self, attribute: str, axis: Axis) -> None:
+        """An integer that the calling module holds, and that no argument mentions, is the length of an axis."""
+        if axis.free and self.graph.attributes.get((self.op.module, attribute)) == len(axis):
+            self._facts.sizes.append(SizeFact(Attribute(self.op.module, attribute), axis.atoms, None))
+
+    def held_by(self, kind: str, name: str, tensor: Labels) -> bool:
+        """Whether a tensor is the parameter `name` of the calling module, which is exactly of type `kind` (qualified),
+        and only calls like this one read it: then its values may be rescaled for this call."""
+        graph, module = self.graph, self.op.module
+        path = f"{module}.{name}" if module else name
+        readers = graph.consumers.get(tensor.name, ())
+        return (
+            graph.types.get(module) == kind
+            and graph.aliases.get(path, path) == tensor.name
+            and all((op.kind, op.module) == (self.op.kind, module) for op in readers)
+        )
+
     def learned(self, tensor: Labels) -> bool:
         """Whether a tensor is a parameter, or computed from parameters alone (a transposed weight)."""
         values, producer = self.graph.values, self.graph.producer
-        pending = [tensor.name]
+        pending, seen = [tensor.name], set[str]()
         while pending:
             name = pending.pop()
+            if name in seen:
+                continue
+            seen.add(name)
             if name in producer:
                 pending += producer[name].inputs
             elif values[name].kind == "input":

@@ -13,6 +13,7 @@ import numpy as np
 from attrs import frozen
 
 from secateur.coupling.engine import Labelling
+from secateur.coupling.facts import Renormalisation
 from secateur.coupling.labels import Atoms
 from secateur.coupling.solver import Solution, unique
 
@@ -32,6 +33,8 @@ class Units:
     classes: Atoms
     slices: Mapping[TensorAxis, Array]
     readers: frozenset[TensorAxis]
+    renormalisations: tuple[Renormalisation, ...] = ()
+    """Operations that read a size which its units change."""
 
     def __len__(self) -> int:
         return len(self.classes)
@@ -68,8 +71,11 @@ class TensorAxes:
         return found
 
 
-def dims_of(labelling: Labelling, solution: Solution, axes: TensorAxes) -> list[Units]:
-    """Group the free units of a graph into dims, in the order in which the graph first writes them."""
+def dims_of(labelling: Labelling, solution: Solution, axes: TensorAxes, marks: Array) -> list[Units]:
+    """Group the free units of a graph into dims, in the order in which the graph first writes them.
+
+    `marks`, shape (classes,): units whose marks differ belong to different dims.
+    """
     rows, bases = solution.reach(np.arange(len(axes.atoms)), solution.of[axes.atoms])
     if not len(rows):
         return []
@@ -78,6 +84,7 @@ def dims_of(labelling: Labelling, solution: Solution, axes: TensorAxes) -> list[
     order = np.lexsort((rows, owners, unit_of))
     rows, owners, unit_of = rows[order], owners[order], unit_of[order]
     dim_of = _footprints(unit_of, owners, len(units), len(axes.keys))
+    _, dim_of = np.unique(dim_of * (int(marks.max()) + 1) + marks[units], return_inverse=True)
     reads = _read_axes(labelling, solution, axes)
     found = []
     by_dim = np.argsort(dim_of[unit_of], kind="stable")

@@ -156,6 +156,11 @@ class Graph:
                 found[name].append(op)
         return {name: tuple(ops) for name, ops in found.items()}
 
+    @cached_property
+    def types(self) -> Mapping[str, str]:
+        """{module path: qualified type} of every module that was called, or whose parameters were used."""
+        return {call.module: call.type for call in self.calls}
+
     def op(self, name: str) -> Op:
         """Return the operation of that name; an unknown name is a `SecateurError` with a suggestion."""
         if name not in self.ops:

@@ -39,8 +39,9 @@ def zero_slices(model: nn.Module, plan: Plan) -> None:
     tensors = named_tensors(model)
     for name, axes in plan.cuts.items():
         for axis, indices in axes.items():
-            data = tensors[name].data
-            data.index_fill_(axis, _index(indices, data), 0)
+            if (name, axis) not in plan.unmasked:
+                data = tensors[name].data
+                data.index_fill_(axis, _index(indices, data), 0)
 
 
 @contextmanager
@@ -51,6 +52,8 @@ def zeroed(model: nn.Module, plan: Plan) -> Iterator[None]:
     try:
         for name, axes in plan.cuts.items():
             for axis, indices in axes.items():
+                if (name, axis) in plan.unmasked:
+                    continue
                 data = tensors[name].data
                 index = _index(indices, data)
                 saved.append((data, axis, index, data.index_select(axis, index)))

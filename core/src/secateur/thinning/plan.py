@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen
 
+from secateur.coupling.chains import Chains
 from secateur.coupling.refusals import Refusal
 from secateur.errors import PlanError, suggestion
 from secateur.thinning.ranges import from_ranges, to_ranges
+from secateur.thinning.renormalising import Counted, Scaling
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 Cuts = Mapping[str, Mapping[int, Indices]]
 
-FORMAT = 1
+FORMAT = 2
 
 
 @frozen(eq=False, repr=False)
@@ -35,6 +37,9 @@ class Dim:
     slices: Mapping[tuple[str, int], Indices]
     readers: frozenset[tuple[str, int]] = frozenset()
     exact: bool = True
+    """Whether the thin network computes what the masked one does when units of this dim leave."""
+    renormalises: tuple[str, ...] = ()
+    """The operations that read a size which its units change: such a dim is pruned on request only."""
 
     def __repr__(self) -> str:
         return f"<Dim {self.name}: {len(self.kept)} of {self.size} units stay>"
@@ -58,8 +63,18 @@ class Plan:
     """The shape of every parameter and buffer that the plan was made for."""
     cautions: tuple[str, ...] = ()
     """What the recorded run could not show about the model."""
+    scalings: tuple[Scaling, ...] = ()
+    """Parameters that are rescaled before the cut, so that operations that read sizes compute the same."""
+    counted: tuple[Counted, ...] = ()
+    """Operations that must count only what stays for the masked network to be the reference."""
+    unmasked: frozenset[tuple[str, int]] = frozenset()
+    """(parameter, axis) whose leaving slices keep their values in the masked network: zero is not in their domain."""
+    builder: str = "trace"
+    """The graph builder that looked at the model."""
     example_inputs: Any = field(default=None)
     """The inputs the plan was made with, for verification; not saved."""
+    chains: Chains | None = None
+    """Finds the operations that couple what leaves; not saved."""
 
     def dim(self, name: str) -> Dim:
         """The dim of that name; an unknown name is a `PlanError` with a suggestion."""
@@ -69,23 +84,14 @@ class Plan:
         raise PlanError(f"no dim named {name!r}", where="plan", hint=suggestion(name, [d.name for d in self.dims]))
 
     def explain(self, name: str) -> str:
-        """Say what a dim consists of, or why a parameter stays as it is.
+        """Say what a unit of a dim consists of, or why a parameter stays, with the operations that couple or fix it.
 
-        `name`: a dim, or a parameter or module with refusals.
+        `name`: a dim, or a parameter or module with refusals. A unit's slices are shown at the operations that lead
+        to them from the axis that first writes it; a saved plan knows the slices and reasons, not the operations.
         """
-        refused = [r for r in self.refusals if r.parameter == name or r.parameter.rpartition(".")[0] == name]
-        found = [dim for dim in self.dims if dim.name == name]
-        if not found and not refused:
-            names = [d.name for d in self.dims] + [r.parameter for r in self.refusals]
-            raise PlanError(f"nothing is named {name!r}", where="plan", hint=suggestion(name, names))
-        lines = []
-        for dim in found:
-            lines.append(f"{dim.name}: {len(dim.kept)} of {dim.size} units stay; a unit consists of")
-            for (parameter, axis), indices in dim.slices.items():
-                role = "read by" if (parameter, axis) in dim.readers else "written by"
-                lines.append(f"  {indices.shape[1]} of {parameter} axis {axis} ({role})")
-        lines += [f"stays: {refusal}" for refusal in refused]
-        return "\n".join(lines)
+        from secateur.thinning.explanation import explanation
+
+        return "\n".join(line for block in explanation(self, name) for line in block.drawn())
 
     def to_dict(self) -> dict[str, Any]:
         """A form made of dicts, lists, strings and numbers, fit for JSON; `Plan.from_dict` reads it."""
@@ -97,6 +103,7 @@ class Plan:
                     "size": dim.size,
                     "kept": to_ranges(dim.kept),
                     "exact": dim.exact,
+                    "renormalises": list(dim.renormalises),
                     "slices": [
                         {"name": n, "axis": a, "reads": (n, a) in dim.readers, "indices": indices.tolist()}
                         for (n, a), indices in dim.slices.items()
@@ -118,6 +125,10 @@ class Plan:
             "attributes": [[module, name, *change] for (module, name), change in self.attributes.items()],
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "cautions": list(self.cautions),
+            "scalings": [scaling.to_dict() for scaling in self.scalings],
+            "counted": [counted.to_dict() for counted in self.counted],
+            "unmasked": sorted([name, axis] for name, axis in self.unmasked),
+            "builder": self.builder,
         }
 
     @classmethod
@@ -138,6 +149,10 @@ class Plan:
                 },
                 shapes={name: tuple(shape) for name, shape in saved["shapes"].items()},
                 cautions=tuple(str(caution) for caution in saved["cautions"]),
+                scalings=tuple(Scaling.from_dict(entry) for entry in saved["scalings"]),
+                counted=tuple(Counted.from_dict(entry) for entry in saved["counted"]),
+                unmasked=frozenset((str(name), int(axis)) for name, axis in saved["unmasked"]),
+                builder=str(saved["builder"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"the saved plan is damaged: {error!r}", where="Plan.from_dict") from error
@@ -154,7 +169,15 @@ class Plan:
 def _dim(entry: Mapping[str, Any]) -> Dim:
     slices = {(s["name"], int(s["axis"])): np.array(s["indices"], np.int64) for s in entry["slices"]}
     readers = frozenset((s["name"], int(s["axis"])) for s in entry["slices"] if s["reads"])
-    return Dim(entry["name"], entry["size"], from_ranges(entry["kept"]), slices, readers, entry["exact"])
+    return Dim(
+        entry["name"],
+        entry["size"],
+        from_ranges(entry["kept"]),
+        slices,
+        readers,
+        entry["exact"],
+        tuple(entry["renormalises"]),
+    )
 
 
 def _frozen(value: Any) -> Any:

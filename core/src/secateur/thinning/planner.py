@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from secateur.coupling.analysis import Coupling, Leaving, analyse
+from secateur.coupling.analysis import Coupling, Leaving, Units, analyse
+from secateur.coupling.chains import Chains
 from secateur.coupling.constants import branches
+from secateur.coupling.exactness import is_exact
+from secateur.coupling.refusals import reason_of
 from secateur.errors import PlanError, PluginError
 from secateur.graph.capture import normalise_inputs, trace
 from secateur.plugins import current
 from secateur.pruning.members import SumCache, members_of
 from secateur.pruning.selection import Scope, ratios_of, select
+from secateur.thinning.counting import renormalising
 from secateur.thinning.plan import Dim, Plan
 from secateur.thinning.state import named_parameters, named_tensors
 
@@ -43,27 +47,26 @@ def plan(
     where of several globs that match a dim the last one counts. `int(share * size)` units leave, those with the
     lowest scores of the `criterion`. `keep`: globs over the same names that stay whole. `scope`: "local" ranks within
     each dim, "global" lets all dims compete. `round_to`: what stays of a dim is rounded up to a multiple. Model
-    outputs are never pruned.
+    outputs are never pruned. `renormalise`: also prune dims whose size an operation reads (layer norm, a mean over
+    channels), which changes the scale of what stays; the plan names them, and what is compensated.
 
     Raises `PlanError` for a bad ratio or a name that matches nothing, `CaptureError` if the model does not run,
     `PluginError` for an unknown criterion or builder.
     """
-    if renormalise:
-        raise PlanError("dims that need renormalising are not supported yet", where="renormalise")
     manager = current()
     manager.criteria[criterion]  # an unknown name is refused before anything runs
     inputs = normalise_inputs(example_inputs)
-    coupling = couple(model, inputs, builder)
+    coupling = couple(model, inputs, builder, renormalise)
     ratios = ratios_of(coupling.dims, prune, keep, coupling.staying)
     return select_plan(model, coupling, ratios, criterion, scope=scope, round_to=round_to, example_inputs=inputs)
 
 
-def couple(model: nn.Module, example_inputs: Any, builder: str = "trace") -> Coupling:
-    """Trace a model and find its dims."""
+def couple(model: nn.Module, example_inputs: Any, builder: str = "trace", renormalise: bool = False) -> Coupling:
+    """Trace a model and find its dims; with `renormalise` those that change the scale of something may be pruned."""
     manager = current()
     with _garbage_later():
         graph = trace(model, example_inputs, builder)
-        return analyse(graph, manager.op_rules, manager.adapters)
+        return analyse(graph, manager.op_rules, manager.adapters, renormalise)
 
 
 @contextmanager
@@ -158,27 +161,37 @@ def make_plan(
             entries = list(after)
             entries[attribute.index] = new
             attributes[key] = (before, tuple(entries))
-    dims = tuple(
-        Dim(
-            name=dim.name,
-            size=len(dim),
-            kept=np.setdiff1d(np.arange(len(dim)), out),
-            slices=dim.slices,
-            readers=dim.readers,
-        )
-        for dim, out in zip(coupling.dims, leaving, strict=True)
-    )
+    scales = renormalising(model, gone)
+    nothing = np.empty(0, np.int64)
+    shown = [*zip(coupling.dims, leaving, strict=True), *((dim, nothing) for dim in coupling.on_request)]
     made = Plan(
-        dims=dims,
+        dims=tuple(_dim(dim, out) for dim, out in shown),
         refusals=coupling.refusals,
         cuts=gone.cuts(),
-        attributes=attributes,
+        attributes=attributes | scales.attributes,
         shapes={name: tuple(tensor.shape) for name, tensor in named_tensors(model).items()},
         cautions=_cautions(coupling),
+        scalings=tuple(scales.scalings),
+        counted=tuple(scales.counted),
+        unmasked=frozenset(coupling.labelling.facts.unmasked),
+        builder=coupling.graph.builder,
         example_inputs=example_inputs,
+        chains=Chains(coupling),
     )
     current().plan_ready(made)
     return made
+
+
+def _dim(units: Units, out: np.ndarray[Any, Any]) -> Dim:
+    return Dim(
+        name=units.name,
+        size=len(units),
+        kept=np.setdiff1d(np.arange(len(units)), out),
+        slices=units.slices,
+        readers=units.readers,
+        exact=is_exact(units),
+        renormalises=tuple(dict.fromkeys(reason_of(fact) for fact in units.renormalisations)),
+    )
 
 
 def _cautions(coupling: Coupling) -> tuple[str, ...]:

@@ -88,8 +88,8 @@ def _gone(length: int, ranges: Sequence[Sequence[int]]) -> Any:
 def _value(value: Any) -> Any:
     if isinstance(value, list) and all(type(entry) is int for entry in value):
         return tuple(value)
-    if type(value) is not int:
-        raise TypeError(f"an attribute must be an integer or a list of integers, found {value!r}")
+    if type(value) not in (int, float, type(None)):
+        raise TypeError(f"an attribute must be a number or a list of integers, found {value!r}")
     return value
 
 

@@ -19,10 +19,10 @@ from secateur.errors import SecateurError, ThinError, VerificationError
 from secateur.graph.capture import normalise_inputs
 from secateur.plugins import current
 from secateur.thinning.conditions import check_fits
-from secateur.thinning.masking import zeroed
 from secateur.thinning.optimizer import optimizer_cuts
 from secateur.thinning.plan import Indices, Plan
 from secateur.thinning.recipe import record, rewinding
+from secateur.thinning.reference import reference
 from secateur.thinning.report import Report
 from secateur.thinning.state import get_attribute, named_tensors, set_attribute
 from secateur.thinning.verify import Difference, compare, float_dtype, outputs, telling
@@ -59,9 +59,9 @@ def thin(
         )
     before = sum(parameter.numel() for parameter in model.parameters())
     with _all_or_nothing() as journal:
-        reference = _reference(model, plan, inputs) if verify else []
+        masked = _reference(model, plan, inputs) if verify else []
         _commit(model, plan, optimizer, journal)
-        difference = _verified(model, inputs, reference) if verify else None
+        difference = _verified(model, inputs, masked) if verify else None
         journal.callback(rewinding(model))
         record(model, plan)
         after = sum(parameter.numel() for parameter in model.parameters())
@@ -98,10 +98,11 @@ def _commit(model: nn.Module, plan: Plan, optimizer: Optimizer | None, journal: 
 
     tensors = named_tensors(model)
     with torch.no_grad():
-        data = {name: _cut(tensors[name].data, axes) for name, axes in plan.cuts.items()}
+        scaled = _scaled(tensors, plan)
+        data = scaled | {name: _cut(scaled.get(name, tensors[name].data), axes) for name, axes in plan.cuts.items()}
         grads = {
-            name: _cut(grad, axes)
-            for name, axes in plan.cuts.items()
+            name: _cut(grad, plan.cuts.get(name, {}))
+            for name in data
             if (grad := tensors[name].grad if tensors[name].is_leaf else None) is not None
         }
         states = (
@@ -122,6 +123,18 @@ def _commit(model: nn.Module, plan: Plan, optimizer: Optimizer | None, journal: 
 def _put_back(model: nn.Module, module: str, attribute: str, old: Any) -> None:
     if get_attribute(model, module, attribute) is not old:
         set_attribute(model, module, attribute, old)
+
+
+def _scaled(tensors: Mapping[str, Tensor], plan: Plan) -> dict[str, Tensor]:
+    """Copies of the parameters that are rescaled."""
+    import torch
+
+    found: dict[str, Tensor] = {}
+    for scaling in plan.scalings:
+        tensor = found.setdefault(scaling.parameter, tensors[scaling.parameter].data.clone())
+        rows = slice(None) if scaling.indices is None else torch.from_numpy(scaling.indices).to(tensor.device)
+        tensor[rows] *= scaling.factor
+    return found
 
 
 def _cut(tensor: Tensor, axes: Mapping[int, Indices]) -> Tensor:
@@ -164,18 +177,19 @@ def _replace(tensor: Tensor, data: Tensor, grad: Tensor | None) -> None:
 
 def _reference(model: nn.Module, plan: Plan, inputs: Any) -> list[Tensor]:
     """The outputs of the masked network."""
-    with zeroed(model, plan):
-        try:
-            return outputs(model, inputs)
-        except Exception as error:
-            raise ThinError(
-                f"the model does not run on the example inputs: {type(error).__name__}: {error}",
-                where="thin",
-                hint="give example_inputs= that fit, or verify=False; the model is as it was",
-            ) from error
+    try:
+        return reference(model, plan, inputs)
+    except SecateurError:
+        raise
+    except Exception as error:
+        raise ThinError(
+            f"the model does not run on the example inputs: {type(error).__name__}: {error}",
+            where="thin",
+            hint="give example_inputs= that fit, or verify=False; the model is as it was",
+        ) from error
 
 
-def _verified(model: nn.Module, inputs: Any, reference: list[Tensor]) -> Difference:
+def _verified(model: nn.Module, inputs: Any, masked: list[Tensor]) -> Difference:
     try:
         thinned = outputs(model, inputs)
     except Exception as error:
@@ -184,7 +198,7 @@ def _verified(model: nn.Module, inputs: Any, reference: list[Tensor]) -> Differe
             where="thin",
             hint="the model is as it was; keep the dims involved with keep=, and please report the model",
         ) from error
-    difference = compare(reference, thinned, float_dtype(model))
+    difference = compare(masked, thinned, float_dtype(model))
     if not difference.passed:
         raise VerificationError(
             f"masked and thinned outputs differ by {difference.relative:.2e} relative "

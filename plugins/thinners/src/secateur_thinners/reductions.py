@@ -1,7 +1,8 @@
 """Reductions: sums, means, extremes and norms over some axes, and softmax.
 
 Axes that are not reduced are carried. A sum over an axis whose leaving slices are zero is exact; a mean over it
-reads its length, and an extreme or a softmax its zeros, so there the axis stays.
+reads its length, and an extreme or a softmax its zeros, so what leaves there renormalises. Where the result is a place
+on the axis, the axis stays.
 """
 
 from __future__ import annotations
@@ -19,15 +20,17 @@ from secateur_thinners.table import rule
 REDUCTION = "input, dim|axis=None, keepdim|keepdims=False, dtype=None, correction=None, unbiased=None, p=None, ord=None"
 
 
-def reduction(summing: bool, zero: bool) -> Callable[[Site], list[Sequence[Axis]]]:
-    """The rule of a reduction; `summing`: leaving slices add nothing; `zero`: it is zero where all terms are."""
+def reduction(summing: bool, zero: bool, places: bool = False) -> Callable[[Site], list[Sequence[Axis]]]:
+    """The rule of a reduction; `summing`: leaving slices add nothing; `zero`: it is zero where all terms are; `places`:
+    the result is an index on the axis."""
 
     def apply(site: Site) -> list[Sequence[Axis]]:
         data, dims, keep = site["input"], site["dim"], site["keepdim"]
         if isinstance(dims, bool):  # std(x, unbiased)
             dims = None
         # A second output holds places (`median`, `mode`), which are not zero, or another statistic (`var_mean`).
-        return [_reduced(site, data, dims, bool(plain(keep)), summing, zero and not i) for i in range(len(site.shapes))]
+        several = range(len(site.shapes))
+        return [_reduced(site, data, dims, bool(plain(keep)), summing, zero and not i, places) for i in several]
 
     return apply
 
@@ -43,11 +46,13 @@ def extreme(site: Site) -> list[Sequence[Axis]]:
     """`max` and `min`: over an axis, over everything, or of two tensors."""
     if isinstance(site["dim"], Labels):
         return [broadcast(site, [site["input"], site["dim"]], all)]
-    made = reduction(summing=False, zero=True)(site)
+    made = reduction(summing=False, zero=True, places=len(site.shapes) > 1)(site)
     return [made[0], *([axis.nonzero() for axis in axes] for axes in made[1:])]
 
 
-def _reduced(site: Site, data: Labels, dims: Any, keep: bool, summing: bool, zero: bool) -> list[Axis]:
+def _reduced(
+    site: Site, data: Labels, dims: Any, keep: bool, summing: bool, zero: bool, places: bool = False
+) -> list[Axis]:
     if dims is None:
         chosen = set(range(len(data)))
     else:
@@ -58,21 +63,21 @@ def _reduced(site: Site, data: Labels, dims: Any, keep: bool, summing: bool, zer
         if place not in chosen:
             made.append(axis if zero else axis.nonzero())
             continue
-        if axis.free and not (summing and axis.zero):
-            site.fix(axis, f"{site.op.kind} is taken over it")
+        if not (summing and axis.zero):
+            (site.fix if places else site.renormalise)(axis, f"{site.op.kind} is taken over it")
         if keep:
             made.append(fixed(1))
     return made
 
 
 def softmax(site: Site) -> Sequence[Axis]:
-    """exp(x) / sum of exp(x) over one axis, which therefore stays."""
+    """exp(x) / sum of exp(x) over one axis: what leaves it renormalises."""
     data, dim = site["input"], plain(site["dim"])
     if dim is None:
         raise NotImplementedError(f"{site.op.kind} without dim")
     along = int(dim) % len(data)
     made = [axis.nonzero() for axis in data.axes]
-    made[along] = site.fix(made[along], f"{site.op.kind} is taken over it")
+    made[along] = site.renormalise(made[along], f"{site.op.kind} is taken over it")
     return made
 
 
@@ -91,8 +96,10 @@ def secateur_op_rules() -> list[OpRule]:
     """Rules for reductions."""
     return [
         rule("sum nansum count_nonzero", REDUCTION, reduction(summing=True, zero=True)),
-        rule("mean nanmean var std median mode prod amax amin", REDUCTION, reduction(summing=False, zero=True)),
-        rule("logsumexp argmax argmin all any var_mean std_mean", REDUCTION, reduction(summing=False, zero=False)),
+        rule("mean nanmean var std prod amax amin", REDUCTION, reduction(summing=False, zero=True)),
+        rule("median nanmedian mode", REDUCTION, reduction(summing=False, zero=True, places=True)),
+        rule("logsumexp all any var_mean std_mean", REDUCTION, reduction(summing=False, zero=False)),
+        rule("argmax argmin", REDUCTION, reduction(summing=False, zero=False, places=True)),
         rule("max min", "input, dim|other=None, keepdim=False", extreme),
         rule("norm", "input, p='fro', dim=None, keepdim=False, out=None, dtype=None", norm),
         rule("vector_norm linalg_vector_norm", "input, p|ord=2, dim=None, keepdim=False, dtype=None", norm),
