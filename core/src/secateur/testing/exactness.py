@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -76,7 +77,7 @@ def plan_is_exact(
         raise LawBroken(f"the thin network does not run: {type(error).__name__}: {error}") from error
     outputs_agree(reference, found, tolerance)
     shapes_follow(thinned, plan)
-    attributes_fit(thinned)
+    attributes_fit(model, thinned)
     trains(thinned, inputs)
     return thinned
 
@@ -148,36 +149,53 @@ def shapes_follow(thinned: nn.Module, plan: Plan) -> None:
             raise LawBroken(f"{name} has the shape {tuple(tensor.shape)} after thinning, {due} is planned")
 
 
-def attributes_fit(model: nn.Module) -> None:
-    """Check that modules say what they hold: built anew from its attributes, a module has the same shapes.
+def attributes_fit(model: nn.Module, thinned: nn.Module) -> None:
+    """Check that modules still say what they hold: built anew from its attributes, a module has the same shapes.
 
-    Only modules without submodules are built, on the meta device, and only if every argument of their class is found
-    among their attributes or has a default.
+    Asked of modules without submodules of which it was true before thinning.
     """
+    before = _misfits(model)
+    for path, what in _misfits(thinned).items():
+        if path not in before:
+            raise LawBroken(what)
+
+
+def _misfits(model: nn.Module) -> dict[str, str]:
+    """The modules that do not say what they hold, {path: message}; those that cannot be built from attributes too."""
+    found = {}
+    for path, module in model.named_modules():
+        if next(module.parameters(), None) is None or next(module.children(), None) is not None:
+            continue
+        ours = {name: tuple(tensor.shape) for name, tensor in module.named_parameters()}
+        theirs = _said(type(module), tuple(_arguments(module).items()))
+        if ours != theirs:
+            found[path] = f"{path}: {module} holds tensors of the shapes {ours}, its attributes say {theirs}"
+    return found
+
+
+def _said(kind: type[nn.Module], arguments: tuple[tuple[str, Any], ...]) -> Any:
+    """The shapes of the parameters of a module built with some arguments, or why it cannot be built."""
+    try:
+        return _shapes(kind, arguments)
+    except TypeError as error:  # an argument that cannot be hashed, or is missing
+        return f"nothing: {error}"
+
+
+@cache
+def _shapes(kind: Any, arguments: tuple[tuple[str, Any], ...]) -> Any:
     import torch
 
-    for path, module in model.named_modules():
-        if not next(module.parameters(), None) is not None or next(module.children(), None) is not None:
-            continue
-        arguments = _arguments(module)
-        if arguments is None:
-            continue
-        try:
-            with torch.device("meta"):
-                twin = type(module)(**arguments)
-        except Exception as error:
-            raise LawBroken(
-                f"{path}: {module} cannot be built from its attributes: {type(error).__name__}: {error}"
-            ) from error
-        ours = {name: tuple(tensor.shape) for name, tensor in module.named_parameters()}
-        theirs = {name: tuple(tensor.shape) for name, tensor in twin.named_parameters()}
-        if ours != theirs:
-            raise LawBroken(f"{path}: {module} holds tensors of the shapes {ours}, its attributes say {theirs}")
+    try:
+        with torch.device("meta"):
+            twin = kind(**dict(arguments))
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is said
+        return f"nothing: {type(error).__name__}: {error}"
+    return {name: tuple(tensor.shape) for name, tensor in twin.named_parameters()}
 
 
-def _arguments(module: nn.Module) -> dict[str, Any] | None:
-    """The arguments of a module's class as its attributes say them; None if one is needed and not known."""
-    found = {}
+def _arguments(module: nn.Module) -> dict[str, Any]:
+    """The arguments of a module's class, as far as its attributes say them."""
+    found: dict[str, Any] = {}
     for name, parameter in inspect.signature(type(module)).parameters.items():
         if name in ("device", "dtype") or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
@@ -185,8 +203,6 @@ def _arguments(module: nn.Module) -> dict[str, Any] | None:
             found[name] = module._parameters[name] is not None
         elif hasattr(module, name):
             found[name] = getattr(module, name)
-        elif parameter.default is parameter.empty:
-            return None
     return found
 
 
