@@ -12,8 +12,9 @@ from secateur.coupling.engine import Labelling, label
 from secateur.coupling.exactness import Renormalised
 from secateur.coupling.labels import Atoms
 from secateur.coupling.refusals import Refusal, refusals_of
-from secateur.coupling.sizes import SizeSystem, probe
+from secateur.coupling.sizes import probe
 from secateur.coupling.solver import Solution, solve
+from secateur.coupling.system import SizeSystem
 from secateur.coupling.units import TensorAxes, TensorAxis, Units, dims_of, keep_something
 from secateur.graph.ir import Graph
 from secateur.graph.sizes import Attribute

@@ -35,7 +35,11 @@ class Renormalised:
     @classmethod
     def of(cls, facts: Facts, solution: Solution) -> Renormalised:
         """Find what each renormalisation depends on."""
-        found = tuple(facts.renormalisations)
+        whole = {id(fact.op) for fact in facts.renormalisations if not fact.compensations}
+        found = tuple(  # an operation is compensated in all that it reads, or counts only what stays
+            evolve(fact, compensations=()) if id(fact.op) in whole else fact for fact in facts.renormalisations
+        )
+        facts.renormalisations[:] = found
         empty = np.empty(0, np.int64)
         rows = np.concatenate([empty, *(np.full(len(fact.atoms), i) for i, fact in enumerate(found))])
         atoms = np.concatenate([empty, *(fact.atoms for fact in found)])

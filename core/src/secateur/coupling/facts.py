@@ -103,6 +103,8 @@ class Facts:
     renormalisations: list[Renormalisation] = field(factory=list)
     unmasked: set[tuple[str, int]] = field(factory=set)
     """(parameter, axis) along which slices that leave must not be set to zero in the masked network."""
+    tied: dict[int, SizeFact] = field(factory=dict)
+    """Size facts whose vectors were tied to make them hold, by identity."""
     followed: set[int] = field(factory=set)
     """Identities of the size arguments that rules accounted for; all others must keep their value."""
     reads: list[Atoms] = field(factory=list)

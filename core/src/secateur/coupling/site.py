@@ -120,6 +120,10 @@ class Site:
             and all((op.kind, op.module) == (self.op.kind, module) for op in readers)
         )
 
+    def is_read(self, name: str) -> bool:
+        """Whether any operation reads a value, or the model returns it."""
+        return bool(self.graph.consumers.get(name)) or name in self.graph.outputs
+
     def learned(self, tensor: Labels) -> bool:
         """Whether a tensor is a parameter, or computed from parameters alone (a transposed weight)."""
         values, producer = self.graph.values, self.graph.producer

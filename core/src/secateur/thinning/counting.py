@@ -10,7 +10,7 @@ from attrs import define, field
 
 from secateur.coupling.analysis import Leaving
 from secateur.coupling.facts import Compensation
-from secateur.coupling.sizes import SizeSystem
+from secateur.coupling.system import SizeSystem
 from secateur.errors import PlanError
 from secateur.graph.ir import Op, Ref
 from secateur.graph.sizes import Literal, Size
