@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +115,23 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "net.py:Net", *INPUT, "--explain", "mid"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "mid: 3 of 6 units stay; a unit consists of"
-    assert "  1 of fc.weight axis 1 (read by)" in lines
+    assert lines[1:3] == [
+        "└── mid.weight axis 0 (writes it)",
+        "    → conv2d at mid (net.py:16): mid.bias axis 0 (writes it)",
+    ]
+    assert "    → relu → mean → linear at fc (net.py:16): fc.weight axis 1 (reads it)" in lines
+
+
+def test_explain_on_a_terminal_folds_within_its_tree(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "50")
+    assert main(["plan", "net.py:Net", *INPUT, "--explain", "stem"]) == 0
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    assert max(map(len, lines)) <= 50
+    assert any(line.startswith("    │") for line in lines)
+    assert "← conv2d at body" in " ".join(lines)
 
 
 def test_json_is_a_plan(capsys: pytest.CaptureFixture[str], place: Path) -> None:
@@ -267,9 +284,9 @@ HINT = "make it with secateur plan MODEL --json FILE"
         ("", "plan.json: it is no plan: no JSON (Expecting value: line 1 column 1 (char 0))"),
         ("\udcff", "plan.json: it is no plan: no JSON ("),
         ("[" * 100_000, "plan.json: it is no plan: no JSON (maximum recursion depth exceeded"),
-        ("[]", "plan.json: it is no plan: expected a saved plan of format 1"),
-        ('{"format": 9}', "plan.json: it is no plan: expected a saved plan of format 1"),
-        ('{"format": 1}', "plan.json: it is no plan: the saved plan is damaged: KeyError('dims')"),
+        ("[]", "plan.json: it is no plan: expected a saved plan of format 2"),
+        ('{"format": 9}', "plan.json: it is no plan: expected a saved plan of format 2"),
+        ('{"format": 2}', "plan.json: it is no plan: the saved plan is damaged: KeyError('dims')"),
     ],
 )
 def test_a_damaged_plan(content: str | None, message: str, capsys: pytest.CaptureFixture[str], place: Path) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from secateur.cli import console
 from secateur.cli.plan_options import add_plan_options, make_plan, prepare
-from secateur.cli.plan_view import show_plan, show_refusals, size_of, size_table
+from secateur.cli.plan_view import show_explanation, show_plan, show_refusals, size_of, size_table
 from secateur.errors import PlanError
 from secateur.records import Command
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_plan_options(parser)
-    parser.add_argument("--explain", metavar="NAME", help="say what a dim consists of, or why a parameter stays")
+    parser.add_argument("--explain", metavar="NAME", help="say which operations couple a dim, or make a parameter stay")
     parser.add_argument("--json", metavar="FILE", help="write the plan, for secateur thin --plan; - prints it instead")
 
 
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         with replacing(file, PlanError) as temporary:
             temporary.write_text(json.dumps(plan.to_dict()) + "\n", encoding="utf-8")
     if arguments.explain:
-        out.print(plan.explain(arguments.explain), soft_wrap=True, markup=False)
+        show_explanation(out, plan, arguments.explain)
         return 0
     with progress.status("measuring before and after"):
         before = size_of(built.model, inputs, arguments.builder)

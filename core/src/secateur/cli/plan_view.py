@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from typing import Any
 
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
     from torch import nn
 
     from secateur.cli.models import NamedModel
     from secateur.measure import Comparison
+    from secateur.thinning.explanation import Block
     from secateur.thinning.plan import Plan
 
 MOST_GROUPS = 8
@@ -49,6 +52,34 @@ def show_plan(out: Console, built: NamedModel, plan: Plan) -> None:
     out.print(f"{built.name}: {units_and_dims(plan)} leave", markup=False)
     if plan.dims:
         out.print(plan_table(plan))
+
+
+def show_explanation(out: Console, plan: Plan, name: str) -> None:
+    """Print which operations couple what is named so, or make it stay: trees whose lines fold on a terminal."""
+    from rich.tree import Tree
+
+    from secateur.thinning.explanation import explanation
+
+    def grown(block: Block) -> Tree:
+        tree = Tree(_marked(block.lines), guide_style="dim", highlight=False)
+        tree.children += [grown(branch) for branch in block.branches]
+        return tree
+
+    for block in explanation(plan, name):
+        if out.is_terminal:
+            out.print(grown(block))
+        else:
+            out.print("\n".join(block.drawn()), soft_wrap=True, markup=False)
+
+
+def _marked(lines: Sequence[str]) -> Text:
+    """Lines of an explanation: arrows stand out, places and roles step back."""
+    from rich.text import Text
+
+    text = Text("\n".join(lines))
+    text.highlight_regex("[→←]", "cyan")
+    text.highlight_regex(r"\([^()]*:\d+\)|\((?:read|write)s? it\)", "dim")
+    return text
 
 
 def show_refusals(out: Console, plan: Plan) -> None:
