@@ -8,6 +8,8 @@ So is every comparison: what a branch was decided by must come out the same afte
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -17,6 +19,10 @@ from secateur.graph.sizes import COMPARISONS, OPERATIONS, Arithmetic, Expr, Lite
 
 DEEPEST = 40
 """Expressions nested deeper than this (a counter that a loop increments) become plain numbers."""
+
+FAST_PATHS = tuple(os.path.join("torch", "nn", "modules", name) for name in ("activation.py", "transformer.py"))
+"""Files of torch in which sizes are compared only to choose between two ways to compute the same (fused attention needs
+an even number of heads)."""
 
 Note = Callable[[Size], None]
 _NOTE: ContextVar[Note | None] = ContextVar("note", default=None)
@@ -94,7 +100,7 @@ def _comparison(symbol: str, name: str) -> Callable[[TrackedInt, Any], Any]:
     def apply(self: TrackedInt, other: Any) -> Any:
         outcome = plain(self, other)
         note = _NOTE.get()
-        if note is not None and isinstance(other, int):
+        if note is not None and isinstance(other, int) and not sys._getframe(1).f_code.co_filename.endswith(FAST_PATHS):
             note(Size(bare(outcome), Arithmetic(symbol, expression(self), expression(other))))
         return outcome
 
