@@ -78,6 +78,39 @@ FREE: dict[str, Body] = {
     "negative size": lambda x: x.view(x.size(-4), x.size(-3), -1, 5),
     "meshed": lambda x: x.reshape(-1, x.size(1) * 4, 5).reshape(-1, x.size(1), 4, 5),
     "ravel": lambda x: x.ravel().view(x.shape),
+    "roll space": lambda x: x.roll(1, 2),
+    "roll a window": lambda x: torch.roll(x, shifts=(-1, 2), dims=(2, 3)),
+    "roll by nothing": lambda x: x.roll((0, 1), (1, 2)),
+    "repeat_interleave space": lambda x: x.repeat_interleave(2, 3),
+    "repeat_interleave by a tensor": lambda x: x.repeat_interleave(torch.tensor([1, 2, 1, 0]), dim=2),
+    "atleast": lambda x: torch.atleast_3d(torch.atleast_2d(x)),
+    "atleast of several": lambda x: sum(torch.atleast_1d(x, x.tanh())),
+    "atleast more": lambda x: torch.atleast_3d(x[0, :, 0].mT).squeeze(2).mT[None, :, None].expand(2, -1, -1, -1),
+    "triangle of space": lambda x: x.tril() + x.triu(diagonal=1),
+    "diagonal of space": lambda x: x.diagonal(1, 2, 3)[..., None],
+    "diagonal embedded": lambda x: torch.diag_embed(x.diagonal(dim1=-2, dim2=-1), offset=1),
+    "diagonal of channels": lambda x: (x[:, :, None] * x[:, None]).diagonal(0, 1, 2).movedim(-1, 1),
+    "channels embedded": lambda x: torch.diag_embed(x[..., 0].mT).sum(-1).mT[..., None],
+    "rows of a diagonal matrix": lambda x: torch.diag(x[0, :, 0, 0]).sum(0)[None, :, None, None] + x,
+    "diagonal of a matrix": lambda x: torch.diag(torch.diag(x[0, :, 0, 0]))[None, :, None, None] + x,
+    "broadcast_tensors": lambda x: sum(torch.broadcast_tensors(x, x.mean((2, 3), keepdim=True))),
+    "broadcast_tensors of fewer axes": lambda x: torch.stack(torch.broadcast_tensors(x[0].sigmoid(), x)).sum(0),
+    "stretched by broadcast_tensors": lambda x: torch.broadcast_tensors(x.sum(1, True), x)[0],
+    "stretched as": lambda x: x.sum(1, keepdim=True).expand_as(x) * x,
+    "more axes as": lambda x: x[0, :, 0, 0][:, None, None].expand_as(x),
+    "meshgrid": lambda x: torch.meshgrid(x[0, :, 0, 0], x[1].sum((0, 1)), indexing="ij")[0][None, ..., None],
+    "meshgrid of copies": lambda x: torch.meshgrid(x[0, :, 0, 1], x[1, :, 0, 0], indexing="xy")[0].sum(1)[
+        None, :, None, None
+    ],
+    "rot90 of space": lambda x: x.rot90(1, (2, 3)) + x.rot90(-1, (3, 2)),
+    "rot90 of channels": lambda x: x.rot90(3, (1, 2)).rot90(1, [1, 2]).rot90(2, (1, 3)),
+    "fliplr": lambda x: x.fliplr().flipud(),
+    "unfold of space": lambda x: x.unfold(2, 2, 1).unfold(3, 2, 2).flatten(4).amax(-1),
+    "unfold of a named axis": lambda x: x.unfold(dimension=-1, size=3, step=1)[..., 1],
+    "fold back": lambda x: F.fold(F.unfold(x, 3, padding=1), (4, 5), 3, padding=1),
+    "fold modules": lambda x: nn.Fold((4, 5), 2)(nn.Unfold(2)(x)),
+    "unfold without batch": lambda x: F.fold(F.unfold(x[0], (2, 3)), (4, 5), (2, 3))[None],
+    "narrow_copy": lambda x: torch.narrow_copy(x, 2, 1, 3),
     "batch times channel": lambda x: x.view(-1, 1, 4, 5).tanh().view(x.shape[0], -1, 4, 5),
     "channel times rows": lambda x: x.view(x.size(0), -1, 5).view(x.size(0), x.size(1), -1, 5),
 }
@@ -141,6 +174,36 @@ LITERAL: dict[str, tuple[Body, str]] = {
         "written as the number 4",
     ),
     "roll": (lambda x: x.roll(1, 1), "its entries are rolled by a number of places"),
+    "roll of all": (lambda x: x.roll(3), "its entries are rolled by a number of places"),
+    "repeat_interleave by a tensor": (
+        lambda x: x.repeat_interleave(torch.ones(8, dtype=torch.long), 1),
+        "its entries are repeated as often as a tensor says",
+    ),
+    "triangle": (
+        lambda x: x.transpose(1, 2).tril().transpose(1, 2),
+        "which of its entries become zero depends on their places",
+    ),
+    "diagonal beside": (
+        lambda x: (x[:, :, None] * x[:, None]).diagonal(1, 1, 2).sum(-1)[:, None] + x,
+        "a diagonal is read off its places",
+    ),
+    "diagonal matrix beside": (
+        lambda x: torch.diag(x[0, :, 0, 0], 1).sum() + x,
+        "a diagonal is read off its places",
+    ),
+    "embedded beside": (
+        lambda x: torch.diag_embed(x[0, :, 0, 0], -1).sum() + x,
+        "a diagonal is read off its places",
+    ),
+    "unfold": (lambda x: x.unfold(1, 3, 1).sum(-1).sum(1, keepdim=True) + x, "windows slide over it"),
+    "unfold of an image": (
+        lambda x: F.unfold(x.transpose(1, 2), (2, 1)).sum(1)[:, None, :, None].sum(2, True) + x,
+        "windows slide over it",
+    ),
+    "fold": (
+        lambda x: F.fold(x.flatten(2).mT, (3, 5), (2, 2)).sum() + x[..., :1],
+        "windows are laid side by side",
+    ),
     "dtype view": (
         lambda x: x.view(torch.int64).view(torch.float64),
         "the elements are reinterpreted as another dtype",
@@ -193,7 +256,7 @@ def test_attributes_follow(law: Any, name: str) -> None:
     assert {key: model.__dict__[key] for key in before} == before
 
 
-def test_an_attribute_that_would_need_two_values_ties_or_fixes(law: Any) -> None:
+def test_an_attribute_that_would_need_two_values_ties_them(law: Any) -> None:
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -204,7 +267,8 @@ def test_an_attribute_that_would_need_two_values_ties_or_fixes(law: Any) -> None
             parts = [conv(x).view(len(x), self.width, 20) for conv in (self.a, self.c)]
             return self.b(torch.cat(parts, 1).unflatten(2, (4, 5)))
 
-    law.refuses(Net(), image(law), "a.weight", "the attribute width would have to take two values")
+    thinned = law(Net(), image(law), {"a.weight": (4, 3, 3, 3), "c.weight": (4, 3, 3, 3)}, seeds=8)
+    assert thinned.width == 4
 
 
 CONTRADICTIONS: dict[str, Body] = {
@@ -354,3 +418,97 @@ def test_empty_batch(law: Any) -> None:
     model = law.randomised(Around(lambda x: x.flatten(2).unflatten(2, (4, 5))))
     inputs = (torch.zeros(0, 3, 6, 7, dtype=torch.float64),)
     law.plan(model, inputs)
+
+
+class Grouped(nn.Module):
+    """Attention in which several query heads share one head of keys and values."""
+
+    def __init__(self, way: str) -> None:
+        super().__init__()
+        self.way, self.n_heads, self.n_kv_heads, self.n_rep = way, 8, 4, 2
+        self.q, self.k, self.v = nn.Linear(12, 32), nn.Linear(12, 16), nn.Linear(12, 16)
+        self.o = nn.Linear(32, 12)
+
+    def share(self, x: Tensor) -> Tensor:
+        """[b, t, kv, d] becomes [b, t, kv * rep, d]."""
+        b, t, kv, d = x.shape
+        if self.way == "repeat_interleave":
+            return x.repeat_interleave(self.n_rep, dim=2)
+        if self.way == "repeat_interleave by attributes":
+            return torch.repeat_interleave(x, self.n_heads // self.n_kv_heads, 2)
+        if self.way == "repeat":
+            return x.unsqueeze(3).repeat(1, 1, 1, self.n_rep, 1).flatten(2, 3)
+        if self.way == "stack":
+            return torch.stack([x] * self.n_rep, 3).reshape(b, t, kv * self.n_rep, d)
+        return x[:, :, :, None, :].expand(b, t, kv, self.n_rep, d).reshape(b, t, kv * self.n_rep, d)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, t, _ = x.shape
+        q = self.q(x).view(b, t, self.n_heads, -1)
+        k, v = (self.share(part(x).view(b, t, self.n_kv_heads, -1)) for part in (self.k, self.v))
+        scores = torch.einsum("bqhd,bkhd->bhqk", q, k).softmax(-1)
+        return self.o(torch.einsum("bhqk,bkhd->bqhd", scores, v).flatten(2))
+
+
+@pytest.mark.parametrize("way", ["repeat_interleave", "repeat_interleave by attributes", "repeat", "stack", "expand"])
+def test_query_heads_are_tied_to_the_head_whose_keys_they_share(law: Any, way: str) -> None:
+    model = Grouped(way)
+    thinned = law(model, law.normal(2, 5, 12), seeds=8)
+    assert (thinned.n_heads, thinned.n_kv_heads, thinned.n_rep) == (4, 2, 2)
+    kept = law.plan(model, (law.normal(2, 5, 12),)).cuts
+    heads, shared = (sorted({int(i) // 4 for i in range(n) if i not in set(kept[name][0])}) for name, n in PARTS)
+    assert heads == [head for one in shared for head in (2 * one, 2 * one + 1)]
+
+
+PARTS = (("q.weight", 32), ("v.weight", 16))
+
+
+def test_number_of_repeats_that_would_change_keeps_the_heads(law: Any) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 4), nn.Linear(16, 5)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.a(x)
+            return self.b(y.repeat_interleave(y.shape[-1], dim=-1))
+
+    law.refuses(Net(), law.normal(2, 3), "a.weight", "a.linear.shape[1]")
+
+
+def test_patches_are_read_by_a_linear_layer(law: Any) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.kernel, self.b = nn.Conv2d(3, 8, 1), nn.Linear(8 * 9, 6), nn.Conv2d(6, 4, 1)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.kernel(F.unfold(self.a(x), 3).mT).mT
+            return self.b(y.unflatten(2, (4, 5)))
+
+    law(Net(), image(law), {"a.weight": (4, 3, 1, 1), "kernel.weight": (3, 36), "b.weight": (4, 3, 1, 1)})
+
+
+def test_all_rows_of_a_folded_channel_leave_together(law: Any) -> None:
+    model = Around(lambda x: F.fold(x.flatten(2), (8, 10), 2, stride=2), 8, 2)
+    law(model, image(law), {"a.weight": (4, 3, 3, 3), "b.weight": (4, 1, 1, 1)})
+
+
+def test_shifted_windows(law: Any) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.mix, self.b = nn.Linear(3, 8), nn.Linear(8, 8), nn.Linear(8, 4)
+            self.window, self.shift = 2, 1
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = torch.roll(self.a(x), shifts=(-self.shift, -self.shift), dims=(1, 2))
+            b, h, w, c = y.shape
+            m = self.window
+            y = y.view(b, h // m, m, w // m, m, c).permute(0, 1, 3, 2, 4, 5).reshape(-1, m * m, c)
+            y = self.mix(y) * y.mean(1, keepdim=True)
+            y = y.view(b, h // m, w // m, m, m, c).permute(0, 1, 3, 2, 4, 5).reshape(b, h, w, c)
+            return self.b(torch.roll(y, shifts=(self.shift, self.shift), dims=(1, 2)))
+
+    thinned = law(Net(), law.normal(2, 4, 6, 3), {"a.weight": (4, 3), "mix.weight": (4, 4), "b.weight": (4, 4)})
+    assert (thinned.window, thinned.shift) == (2, 1)
