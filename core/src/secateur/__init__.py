@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from secateur.thinning.planner import plan as plan
     from secateur.thinning.report import Report as Report
     from secateur.thinning.transaction import thin as thin
+    from secateur.zeros.planner import plan_zeros as plan_zeros
 
 __version__ = "0.1.0"
 
@@ -57,6 +58,7 @@ _HOMES = {
     "secateur.thinning.planner": ("plan",),
     "secateur.thinning.report": ("Report",),
     "secateur.thinning.transaction": ("thin",),
+    "secateur.zeros.planner": ("plan_zeros",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

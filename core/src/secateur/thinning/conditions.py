@@ -37,6 +37,9 @@ def check_fits(model: nn.Module, plan: Plan) -> None:
         if tuple(tensors[name].shape) != tuple(shape):
             found = tuple(tensors[name].shape)
             raise ThinError(f"the plan was made for shape {tuple(shape)}, it has {found}", where=name, hint=ANOTHER)
+    for name, numbers in plan.folds.items():
+        if plan.shapes.get(name) != numbers.shape:
+            raise ThinError(f"the plan adds numbers of shape {numbers.shape} to it", where=name, hint=ANOTHER)
     for name, axes in plan.cuts.items():
         for axis, indices in axes.items():
             if name not in plan.shapes or not 0 <= axis < len(plan.shapes[name]):

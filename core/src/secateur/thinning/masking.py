@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from secateur.thinning.conditions import check_fits
 from secateur.thinning.plan import Indices, Plan
 from secateur.thinning.state import named_tensors
@@ -18,15 +20,17 @@ if TYPE_CHECKING:
 def masked(model: nn.Module, plan: Plan) -> nn.Module:
     """Return a copy of the dense model in which all that leaves is zero, parameters and buffers alike.
 
+    Constants that a plan made from zeros folds into biases are in them.
+
     Raises `ThinError` if the plan was made for another model.
     """
     check_fits(model, plan)
-    twin = copy.deepcopy(model, _results_held(model))
+    twin = copy.deepcopy(model, results_held(model))
     zero_slices(twin, plan)
     return twin
 
 
-def _results_held(model: nn.Module) -> dict[int, Any]:
+def results_held(model: nn.Module) -> dict[int, Any]:
     """Copies of the computed tensors that modules hold (old weight norms, a last output): they refuse to be copied."""
     import torch
 
@@ -35,8 +39,10 @@ def _results_held(model: nn.Module) -> dict[int, Any]:
 
 
 def zero_slices(model: nn.Module, plan: Plan) -> None:
-    """Set all that leaves to zero, in place."""
+    """Set all that leaves to zero, in place, after folding constants."""
     tensors = named_tensors(model)
+    for name, numbers in plan.folds.items():
+        tensors[name].data.add_(folded(numbers, tensors[name]))
     for name, axes in plan.cuts.items():
         for axis, indices in axes.items():
             if (name, axis) not in plan.unmasked:
@@ -47,9 +53,16 @@ def zero_slices(model: nn.Module, plan: Plan) -> None:
 @contextmanager
 def zeroed(model: nn.Module, plan: Plan) -> Iterator[None]:
     """Let the model be the masked network while the body runs; only the slices that leave are kept meanwhile."""
+    import torch
+
     tensors = named_tensors(model)
     saved: list[tuple[Tensor, int, Tensor, Tensor]] = []
     try:
+        for name, numbers in plan.folds.items():
+            data = tensors[name].data
+            every = torch.arange(len(data), device=data.device)
+            saved.append((data, 0, every, data.clone()))
+            data.add_(folded(numbers, data))
         for name, axes in plan.cuts.items():
             for axis, indices in axes.items():
                 if (name, axis) in plan.unmasked:
@@ -62,6 +75,13 @@ def zeroed(model: nn.Module, plan: Plan) -> Iterator[None]:
     finally:
         for data, axis, index, slices in reversed(saved):
             data.index_copy_(axis, index, slices)
+
+
+def folded(numbers: np.ndarray[Any, Any], data: Tensor) -> Tensor:
+    """What is added to a tensor, where it is and in its dtype."""
+    import torch
+
+    return torch.from_numpy(numbers).to(data.device, data.dtype)
 
 
 def _index(indices: Indices, data: Tensor) -> Tensor:

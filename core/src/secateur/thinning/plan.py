@@ -16,6 +16,7 @@ from secateur.coupling.refusals import Refusal
 from secateur.errors import PlanError, suggestion
 from secateur.thinning.ranges import from_ranges, to_ranges
 from secateur.thinning.renormalising import Counted, Scaling
+from secateur.thinning.silenced import Silenced
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 Cuts = Mapping[str, Mapping[int, Indices]]
@@ -71,10 +72,22 @@ class Plan:
     """(parameter, axis) whose leaving slices keep their values in the masked network: zero is not in their domain."""
     builder: str = "trace"
     """The graph builder that looked at the model."""
+    silenced: Silenced | None = None
+    """For a plan made from zeros (`secateur.plan_zeros`): what is folded into biases, and what stays all the same."""
     example_inputs: Any = field(default=None)
     """The inputs the plan was made with, for verification; not saved."""
     chains: Chains | None = None
     """Finds the operations that couple what leaves; not saved."""
+
+    @property
+    def folds(self) -> Mapping[str, np.ndarray[Any, Any]]:
+        """{parameter or buffer: what is added to it before the cut}; empty for plans that are not made from zeros."""
+        return self.silenced.folds if self.silenced is not None else {}
+
+    @property
+    def reference(self) -> str:
+        """What the thin network is compared with, in a word."""
+        return "masked" if self.silenced is None else "original"
 
     def dim(self, name: str) -> Dim:
         """The dim of that name; an unknown name is a `PlanError` with a suggestion."""
@@ -129,6 +142,7 @@ class Plan:
             "counted": [counted.to_dict() for counted in self.counted],
             "unmasked": sorted([name, axis] for name, axis in self.unmasked),
             "builder": self.builder,
+            "silenced": None if self.silenced is None else self.silenced.to_dict(),
         }
 
     @classmethod
@@ -153,6 +167,7 @@ class Plan:
                 counted=tuple(Counted.from_dict(entry) for entry in saved["counted"]),
                 unmasked=frozenset((str(name), int(axis)) for name, axis in saved["unmasked"]),
                 builder=str(saved["builder"]),
+                silenced=None if saved["silenced"] is None else Silenced.from_dict(saved["silenced"]),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise PlanError(f"the saved plan is damaged: {error!r}", where="Plan.from_dict") from error

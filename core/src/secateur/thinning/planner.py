@@ -21,6 +21,7 @@ from secateur.pruning.members import SumCache, members_of
 from secateur.pruning.selection import Scope, ratios_of, select
 from secateur.thinning.counting import renormalising
 from secateur.thinning.plan import Dim, Plan
+from secateur.thinning.silenced import Silenced
 from secateur.thinning.state import named_parameters, named_tensors
 
 if TYPE_CHECKING:
@@ -138,7 +139,11 @@ def scorer(model: nn.Module, coupling: Coupling, criterion: str) -> Any:
 
 
 def make_plan(
-    model: nn.Module, coupling: Coupling, leaving: Sequence[np.ndarray[Any, Any]], example_inputs: Any = None
+    model: nn.Module,
+    coupling: Coupling,
+    leaving: Sequence[np.ndarray[Any, Any]],
+    example_inputs: Any = None,
+    silenced: Silenced | None = None,
 ) -> Plan:
     """The plan by which the given units of each dim leave; the plugins are shown it first."""
     gone = _gone(coupling, leaving)
@@ -175,6 +180,7 @@ def make_plan(
         counted=tuple(scales.counted),
         unmasked=frozenset(coupling.labelling.facts.unmasked),
         builder=coupling.graph.builder,
+        silenced=silenced,
         example_inputs=example_inputs,
         chains=Chains(coupling),
     )

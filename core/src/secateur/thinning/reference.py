@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 
 
 def reference(model: nn.Module, plan: Plan, inputs: Any) -> list[Tensor]:
-    """The outputs of the masked network; the model is as it was afterwards. What the forward raises is raised."""
+    """The outputs of the masked network; the model is as it was afterwards. What the forward raises is raised.
+
+    For a plan made from zeros they are those of the network as it is.
+    """
+    if plan.silenced is not None:
+        return outputs(model, inputs)
     with zeroed(model, plan):
         return _counting(model, plan, inputs) if plan.counted else outputs(model, inputs)
 

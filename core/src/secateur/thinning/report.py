@@ -33,4 +33,4 @@ class Report:
         )
         if self.difference is None:
             return f"{text}; not verified"
-        return f"{text}; masked and thinned differ by {self.difference.relative:.1e} (relative)"
+        return f"{text}; {self.plan.reference} and thinned differ by {self.difference.relative:.1e} (relative)"

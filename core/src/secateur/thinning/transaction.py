@@ -14,11 +14,13 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from attrs import evolve
 
 from secateur.errors import SecateurError, ThinError, VerificationError
 from secateur.graph.capture import normalise_inputs
 from secateur.plugins import current
 from secateur.thinning.conditions import check_fits
+from secateur.thinning.masking import folded
 from secateur.thinning.optimizer import optimizer_cuts
 from secateur.thinning.plan import Indices, Plan
 from secateur.thinning.recipe import record, rewinding
@@ -61,7 +63,7 @@ def thin(
     with _all_or_nothing() as journal:
         masked = _reference(model, plan, inputs) if verify else []
         _commit(model, plan, optimizer, journal)
-        difference = _verified(model, inputs, masked) if verify else None
+        difference = _verified(model, plan, inputs, masked) if verify else None
         journal.callback(rewinding(model))
         record(model, plan)
         after = sum(parameter.numel() for parameter in model.parameters())
@@ -98,8 +100,8 @@ def _commit(model: nn.Module, plan: Plan, optimizer: Optimizer | None, journal: 
 
     tensors = named_tensors(model)
     with torch.no_grad():
-        scaled = _scaled(tensors, plan)
-        data = scaled | {name: _cut(scaled.get(name, tensors[name].data), axes) for name, axes in plan.cuts.items()}
+        altered = _altered(tensors, plan)
+        data = altered | {name: _cut(altered.get(name, tensors[name].data), axes) for name, axes in plan.cuts.items()}
         grads = {
             name: _cut(grad, plan.cuts.get(name, {}))
             for name in data
@@ -125,8 +127,8 @@ def _put_back(model: nn.Module, module: str, attribute: str, old: Any) -> None:
         set_attribute(model, module, attribute, old)
 
 
-def _scaled(tensors: Mapping[str, Tensor], plan: Plan) -> dict[str, Tensor]:
-    """Copies of the parameters that are rescaled."""
+def _altered(tensors: Mapping[str, Tensor], plan: Plan) -> dict[str, Tensor]:
+    """Copies of the parameters that are rescaled, and of those that constants are added to."""
     import torch
 
     found: dict[str, Tensor] = {}
@@ -134,6 +136,9 @@ def _scaled(tensors: Mapping[str, Tensor], plan: Plan) -> dict[str, Tensor]:
         tensor = found.setdefault(scaling.parameter, tensors[scaling.parameter].data.clone())
         rows = slice(None) if scaling.indices is None else torch.from_numpy(scaling.indices).to(tensor.device)
         tensor[rows] *= scaling.factor
+    for name, numbers in plan.folds.items():
+        tensor = found.setdefault(name, tensors[name].data.clone())
+        tensor += folded(numbers, tensor)
     return found
 
 
@@ -189,7 +194,7 @@ def _reference(model: nn.Module, plan: Plan, inputs: Any) -> list[Tensor]:
         ) from error
 
 
-def _verified(model: nn.Module, inputs: Any, masked: list[Tensor]) -> Difference:
+def _verified(model: nn.Module, plan: Plan, inputs: Any, masked: list[Tensor]) -> Difference:
     try:
         thinned = outputs(model, inputs)
     except Exception as error:
@@ -199,9 +204,11 @@ def _verified(model: nn.Module, inputs: Any, masked: list[Tensor]) -> Difference
             hint="the model is as it was; keep the dims involved with keep=, and please report the model",
         ) from error
     difference = compare(masked, thinned, float_dtype(model))
+    if plan.silenced is not None:
+        difference = evolve(difference, tolerance=difference.tolerance + plan.silenced.effect)
     if not difference.passed:
         raise VerificationError(
-            f"masked and thinned outputs differ by {difference.relative:.2e} relative "
+            f"{plan.reference} and thinned outputs differ by {difference.relative:.2e} relative "
             f"({difference.absolute:.2e} absolute, tolerance {difference.tolerance:.0e})",
             where="thin",
             hint="the model is as it was; keep the dims involved with keep=, and please report the model",
