@@ -301,7 +301,6 @@ class Doubled(torch.autograd.Function):
 
 UNKNOWN = {
     "cumsum": lambda x: x.cumsum(1),
-    "einsum": lambda x: torch.einsum("bchw,bdhw->bchw", x, x) / 10,
     "sort": lambda x: x.sort(1)[0],
     "svd": lambda x: torch.linalg.svdvals(x).unsqueeze(-1),
     "cdist": lambda x: torch.cdist(x, x),

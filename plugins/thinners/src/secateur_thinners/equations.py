@@ -117,9 +117,13 @@ def _readers(site: Site, factors: Sequence[Labels], places: Sequence[tuple[Label
     A learned factor reads what is not. Of learned factors alone one reads the rest: the last, if the data comes from
     the left (`x @ a @ b`), else the first (`a @ b @ x`).
     """
-    learned = [axis for factor, axis in places if site.learned(factor)]
-    if len(places) < 2 or len(learned) < len(places):
-        return learned if len(places) > 1 else []
+    length = max(len(axis) for _, axis in places)
+    full = [(factor, axis) for factor, axis in places if len(axis) == length]
+    learned = [axis for factor, axis in full if site.learned(factor)]
+    if len(learned) < len(full):
+        return learned
+    if len(full) < 2:
+        return []
     return learned[:1] if site.learned(factors[0]) else learned[-1:]
 
 
