@@ -99,6 +99,17 @@ def test_channels_are_carried(law: Any, name: str) -> None:
     law(Around(FREE[name]), rows(law), {"a.weight": (4, 3), "b.weight": (4, 4)}, seeds=3)
 
 
+@pytest.mark.parametrize("name", FREE)
+def test_sums_over_channels_are_exact_or_refused(law: Any, name: str) -> None:
+    """A sum reads no weights, so it shows whether pruned slices are zero where the rule says so."""
+
+    class Sums(Around):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(self, self.a(x)).sum(-1)
+
+    law(Sums(FREE[name]), rows(law), seeds=2)
+
+
 POINTED = "it is indexed by a tensor or a list, which would not change with it"
 REFUSED: dict[str, tuple[Body, str]] = {
     "buffer": (lambda m, x: x.transpose(1, 2)[:, torch.arange(8)].transpose(1, 2), POINTED),

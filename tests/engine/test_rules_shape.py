@@ -32,6 +32,11 @@ def image(law: Any) -> Tensor:
     return law.normal(2, 3, 6, 7)
 
 
+def put(into: Tensor, x: Tensor) -> Tensor:
+    into[:, :, 1:5] = x
+    return into
+
+
 FREE: dict[str, Body] = {
     "view and back": lambda x: x.view(x.size(0), x.size(1), -1).view_as(x),
     "reshape by shape": lambda x: x.reshape(x.shape[0], x.shape[1], x.shape[2] * x.shape[3]).reshape(x.shape),
@@ -73,6 +78,10 @@ FREE: dict[str, Body] = {
     "index list of space": lambda x: x.transpose(1, 2).transpose(1, 2)[:, :, :, 1:3],
     "none": lambda x: x[:, :, None].squeeze(2),
     "new_zeros": lambda x: x + x.new_zeros(1),
+    "new_zeros of its shape": lambda x: x + x.new_zeros(x.shape),
+    "new_ones of its size": lambda x: x * x.new_ones(x.shape[1], 1, 1),
+    "new_full": lambda x: x + x.new_full((1,), 2.0) + x.new_full(size=(1,), fill_value=2.0) + x.new_tensor([1.0]),
+    "written into new": lambda x: put(x.new_empty((2, x.shape[1], 6, 5)).fill_(0.0), x),
     "numel": lambda x: x.view(x.numel() // (x.size(1) * 20), x.size(1), 4, 5),
     "len": lambda x: x.view(len(x), -1, 4, 5),
     "negative size": lambda x: x.view(x.size(-4), x.size(-3), -1, 5),
@@ -119,6 +128,17 @@ FREE: dict[str, Body] = {
 @pytest.mark.parametrize("name", FREE)
 def test_channels_pass(law: Any, name: str) -> None:
     law(Around(FREE[name]), image(law), {"a.weight": (4, 3, 3, 3), "b.weight": (4, 4, 1, 1)}, seeds=2)
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_sums_over_channels_are_exact_or_refused(law: Any, name: str) -> None:
+    """A sum reads no weights, so it shows whether pruned slices are zero where the rule says so."""
+
+    class Sums(Around):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(self.a(x)).sum(1)
+
+    law(Sums(FREE[name]), image(law), seeds=2)
 
 
 LITERAL: dict[str, tuple[Body, str]] = {

@@ -66,6 +66,17 @@ def test_channels_are_carried(law: Any, name: str) -> None:
     law(Around(FREE[name]), rows(law), {"a.weight": (4, 3), "b.weight": (4, 4)}, seeds=3)
 
 
+@pytest.mark.parametrize("name", FREE)
+def test_sums_over_channels_are_exact_or_refused(law: Any, name: str) -> None:
+    """A sum reads no weights, so it shows whether pruned slices are zero where the rule says so."""
+
+    class Sums(Around):
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(self.a(x)).sum(-1)
+
+    law(Sums(FREE[name]), rows(law), seeds=2)
+
+
 REFUSED: dict[str, tuple[Body, str]] = {
     "cumsum": (lambda x: x.cumsum(2), "cumsum is taken over it"),
     "cumprod": (lambda x: x.cumprod(-1), "cumprod is taken over it"),

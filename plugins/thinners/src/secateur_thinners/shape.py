@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from secateur.coupling.labels import Axis, fixed
 from secateur.coupling.site import Site, int_of, plain
 from secateur.graph.ir import Opaque
+from secateur.graph.sizes import AxisLength, Size
 from secateur.hookspecs import hookimpl
 from secateur.records import OpRule
 from secateur_thinners.table import rule
@@ -15,6 +18,7 @@ from secateur_thinners.table import rule
 ROLLED = "its entries are rolled by a number of places"
 TRIANGLE = "which of its entries become zero depends on their places"
 ORTHOGONAL = "torch.nn.utils.parametrizations._Orthogonal"
+NEW = "requires_grad=False, layout=None, pin_memory=False"
 OFFSET = "a diagonal is read off its places"
 
 
@@ -195,6 +199,19 @@ def new_tensor(site: Site) -> Sequence[Axis]:
     return [fixed(length).nonzero() for length in site.shape]
 
 
+def new_filled(site: Site) -> Sequence[Axis]:
+    """A new tensor of equal numbers: an axis that is as long as one of the input's leaves together with it."""
+    data, zero = site["input"], site.op.kind == "new_zeros"
+    made = []
+    for size, length in zip(site["size"], site.shape, strict=True):
+        expr = size.expr if isinstance(size, Size) else None
+        if isinstance(expr, AxisLength) and expr.value == data.name:
+            made.append(site.require(size, Axis(data[expr.axis].atoms, zero)))
+        else:
+            made.append(Axis(np.zeros(length, np.int64), zero))
+    return made
+
+
 @hookimpl
 def secateur_op_rules() -> list[OpRule]:
     """Rules for operations that rearrange axes."""
@@ -219,10 +236,7 @@ def secateur_op_rules() -> list[OpRule]:
         rule("diag_embed", "input, offset=0, dim1=-2, dim2=-1", diag_embed),
         rule("diag", "input, diagonal=0", diag),
         rule("atleast_1d atleast_2d atleast_3d", "*tensors", atleast),
-        rule(
-            "new_zeros new_ones new_empty new_full new_tensor",
-            "input, *size, dtype=None, device=None, requires_grad=False, layout=None, fill_value=None, "
-            "pin_memory=False",
-            new_tensor,
-        ),
+        rule("new_zeros new_ones new_empty", "input, *size, dtype=None, device=None, " + NEW, new_filled),
+        rule("new_full", "input, size, fill_value, dtype=None, device=None, " + NEW, new_tensor),
+        rule("new_tensor", "input, data, dtype=None, device=None, " + NEW, new_tensor),
     ]
