@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from functools import cache
+from types import FrameType
 from typing import Any
 
 import torch
+from torch._ops import OpOverload, OpOverloadPacket
 
 from secateur.graph.ir import Source
 
@@ -40,8 +42,12 @@ def operation_name(func: Any) -> tuple[str, bool, bool]:
 
     >>> operation_name(torch.Tensor.add_), operation_name(torch.Tensor.__rsub__)
     (('add', True, False), ('sub', False, True))
+    >>> operation_name(torch.ops.aten.relu.default)
+    ('aten::relu', False, False)
     """
     name = getattr(func, "__name__", type(func).__name__)
+    if own := own_name(func):
+        return own, False, False
     if name in ("__get__", "__set__"):
         property_name = getattr(getattr(func, "__self__", None), "__name__", "")
         return f"property:{property_name}" if name == "__get__" else "property_set", False, False
@@ -57,6 +63,22 @@ def operation_name(func: Any) -> tuple[str, bool, bool]:
     return SPELLINGS.get(name, name), in_place, reflected
 
 
+def own_name(func: Any) -> str:
+    """The full name of an operation that is no function of torch, so that none is taken for another; "" for torch's.
+
+    An operator of the dispatcher, such as a custom one, is `library::name`, whatever the overload; a function of the
+    user's that calls `torch.overrides.handle_torch_function` is `module.name`.
+    """
+    if isinstance(func, OpOverload):
+        return str(func._schema.name)
+    if isinstance(func, OpOverloadPacket):
+        return str(func._qualified_op_name)
+    module = getattr(func, "__module__", None)
+    if not isinstance(module, str) or module.partition(".")[0] in ("torch", "builtins"):
+        return ""
+    return f"{module}.{getattr(func, '__qualname__', type(func).__name__)}"
+
+
 SKIPPED = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) + os.sep)
 
 
@@ -67,9 +89,17 @@ def _is_library(file: str) -> bool:
 
 def calling_line() -> Source | None:
     """The innermost line on the stack that belongs neither to torch nor to this package."""
-    frame = sys._getframe(1)
-    while frame is not None and _is_library(frame.f_code.co_filename):
-        if frame.f_code.co_name == "build" and frame.f_globals.get("__name__") == "secateur_builders.trace":
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None:
+        code = frame.f_code
+        if not _is_library(code.co_filename):
+            return _line(code.co_filename, frame.f_lineno)
+        if code.co_name == "build" and frame.f_globals.get("__name__") == "secateur_builders.trace":
             return None
-        frame = frame.f_back  # type: ignore[assignment]
-    return Source(frame.f_code.co_filename, frame.f_lineno) if frame is not None else None
+        frame = frame.f_back
+    return None
+
+
+@cache
+def _line(file: str, line: int) -> Source:
+    return Source(file, line)

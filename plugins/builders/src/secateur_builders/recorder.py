@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
-from attrs import define, field
+from attrs import define, field, frozen
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from secateur.graph.ir import ModuleCall, Op, Opaque, Ref, Source, Value
 from secateur.graph.sizes import Size
 from secateur.records import Intercept
-from secateur_builders.calls import calling_line, operation_name
-from secateur_builders.provenance import as_size, losses
+from secateur_builders.calls import calling_line, operation_name, own_name
+from secateur_builders.kernels import Kernel, kernel_of
+from secateur_builders.provenance import as_size, unnoted
 from secateur_builders.shapes import SIZE_CALLS
-from secateur_builders.tensors import map_nested, numbers_of, storage_of, tensors_of, to_meta, version_of
+from secateur_builders.tensors import collect, map_nested, numbers_of, storage_of, to_meta, version_of
 
 VALUE_READS = frozenset({"numpy", "tolist", "array", "dlpack", "data_ptr", "storage", "untyped_storage"})
 """Calls that take the numbers out of torch's sight; they are recorded without outputs, and no rule knows them."""
@@ -26,9 +28,11 @@ VALUE_READS = frozenset({"numpy", "tolist", "array", "dlpack", "data_ptr", "stor
 DECISIONS = frozenset({"bool", "int", "float", "index", "item", "is_nonzero", "equal", "allclose", "contains"})
 """Calls that turn a tensor into a plain value, by which the forward may take one path or another."""
 
-LIKE_INPUT = {"batch_norm": 0, "hardswish": 1, "hardsigmoid": 1, "silu": 1, "mish": 1, "relu6": 1, "hardtanh": 3}
-"""Operations that make a tensor like their first, which torch works out slowly on tensors without data (and batch norm
-refuses a batch of one), with the position of their argument `inplace`."""
+CHANGES_MEMORY = frozenset({"property_set", "set", "resize", "resize_as"})
+"""Calls after which a tensor may lie in other memory."""
+
+
+Place = tuple[str, Source | None]
 
 
 @define
@@ -39,8 +43,8 @@ class Record:
     values: dict[str, Value] = field(factory=dict)
     calls: list[ModuleCall] = field(factory=list)
     used: set[str] = field(factory=set)
-    lost: bool = False
-    """A tensor appeared that no recorded call had made."""
+    lost: Place | None = None
+    """The module and line at which a tensor was first used that no recorded call had made."""
     numbers: dict[tuple[Size, Source | None], None] = field(factory=dict)
     """Sizes that were read as plain numbers or compared, and where."""
     decisions: dict[str, None] = field(factory=dict)
@@ -62,6 +66,37 @@ class Record:
         )
 
 
+@frozen(eq=False)
+class Call:
+    """What is known of a torch function, whatever its arguments."""
+
+    name: str
+    in_place: bool
+    reflected: bool
+    own: bool
+    """Whether it is no function of torch; see `own_name`."""
+    size: Callable[..., Any] | None
+    """How a question about sizes is answered."""
+    kernel: Kernel | None
+    """What works out the shape of the outcome for tensors without data, for some operations."""
+
+    @classmethod
+    def of(cls, func: Any) -> Call:
+        """Look a function up."""
+        name, in_place, reflected = operation_name(func)
+        own = bool(own_name(func))
+        kernel = None if own else kernel_of(name, in_place)
+        return cls(name, in_place, reflected, own, SIZE_CALLS.get(name), kernel)
+
+
+def _touched(tensors: Sequence[Tensor], versions: Sequence[int | None]) -> set[int]:
+    """The identities of the tensors that were changed in place since they had these versions."""
+    return {id(t) for t, old in zip(tensors, versions, strict=True) if old is not None and version_of(t) != old}
+
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+
+
 class Recorder(TorchFunctionMode):
     """A torch function mode that records calls, with the module and line that made each."""
 
@@ -78,8 +113,12 @@ class Recorder(TorchFunctionMode):
         self.record, self.paths, self.on_meta, self.training = record, names, on_meta, training
         self.stack: list[str] = []
         self.known: dict[int, str] = {}
-        self.alive: list[Any] = []
-        self.memory: dict[int, list[int]] = {}
+        self.alive: list[Tensor] = []
+        self._memory: dict[int, list[int]] = {}
+        self._placed = 0
+        self._calls: dict[Any, Call] = {}
+        self._dtypes: dict[torch.dtype, str] = {}
+        self._kinds: dict[type, tuple[str, ...]] = {}
 
     # -- tensors and their names ---------------------------------------------------------------------------
 
@@ -89,8 +128,10 @@ class Recorder(TorchFunctionMode):
         data = None
         if kind == "constant" or (kind == "buffer" and not tensor.is_floating_point()):
             data = numbers_of(tensor)
-        shape = tuple(int(length) for length in tensor.shape)
-        self.record.values[name] = Value(name, shape, str(tensor.dtype).removeprefix("torch."), kind, data)
+        dtype = self._dtypes.get(tensor.dtype)
+        if dtype is None:
+            dtype = self._dtypes[tensor.dtype] = str(tensor.dtype).removeprefix("torch.")
+        self.record.values[name] = Value(name, tuple(tensor.shape), dtype, kind, data)
         self.bind(name, tensor)
         return name
 
@@ -98,15 +139,21 @@ class Recorder(TorchFunctionMode):
         """Let a tensor object stand for a value from now on."""
         self.alive.append(tensor)
         self.known[id(tensor)] = name
-        self.memory.setdefault(storage_of(tensor), []).append(id(tensor))
+
+    def memory(self) -> dict[int, list[int]]:
+        """{memory: identities of the tensors that lie in it}, of all tensors with a name."""
+        for tensor in self.alive[self._placed :]:
+            self._memory.setdefault(storage_of(tensor), []).append(id(tensor))
+        self._placed = len(self.alive)
+        return self._memory
 
     def name_of(self, tensor: Tensor) -> str:
         """The value a tensor stands for; a tensor nobody recorded becomes a constant."""
-        if id(tensor) in self.known:
-            name = self.known[id(tensor)]
-        else:
-            if tensor.is_meta or storage_of(tensor) in self.memory:
-                self.record.lost = True
+        name = self.known.get(id(tensor))
+        if name is None:
+            made_here = tensor.is_meta or not self.on_meta or storage_of(tensor) in self.memory()
+            if made_here and self.record.lost is None:
+                self.record.lost = (self.stack[-1] if self.stack else "", calling_line())
             name = self.define("constant", tensor, "constant")
         self.record.used.add(name)
         return name
@@ -115,32 +162,43 @@ class Recorder(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
-        name, in_place, reflected = operation_name(func)
-        if name in SIZE_CALLS:
-            return SIZE_CALLS[name](self, func, args, kwargs)
-        tensors = list(tensors_of((args, kwargs)))
+        call = self._calls.get(func)
+        if call is None:
+            call = self._calls[func] = Call.of(func)
+        name, in_place = call.name, call.in_place
+        if call.size is not None:
+            return call.size(self, func, args, kwargs)
+        tensors: list[Tensor] = []
+        collect(args, tensors)
+        if kwargs:
+            collect(kwargs.values(), tensors)
+        if in_place or name in CHANGES_MEMORY:
+            self.memory()
         versions = [version_of(tensor) for tensor in tensors]
-        if self.on_meta and any(tensor.is_meta for tensor in tensors) and not all(t.is_meta for t in tensors):
-            moved_args, moved_kwargs = map_nested(to_meta, args), map_nested(to_meta, kwargs)
-        else:
-            moved_args, moved_kwargs = args, kwargs
-        result = self._like_input(name, moved_args, moved_kwargs)
-        in_place = in_place or (result is not None and result is moved_args[0])
+        # What torch itself does with sizes is the business of the operation's rule, and not noted.
+        moved_args, moved_kwargs, result = args, kwargs, None
+        if self.on_meta:
+            meta = [tensor.is_meta for tensor in tensors]
+            if any(meta) and not all(meta):
+                moved_args, moved_kwargs = map_nested(to_meta, args), map_nested(to_meta, kwargs)
+            if call.kernel is not None and not torch.is_grad_enabled():
+                result = unnoted(call.kernel, (moved_args, moved_kwargs), NOTHING)
+                in_place = in_place or (result is not None and result is moved_args[0])
         if result is None:
-            with losses(None):  # what torch itself does with sizes is the business of the operation's rule
-                result = self._call(name, func, moved_args, moved_kwargs)
-        outputs = list(tensors_of(result))
+            result = unnoted(self._call, (name, func, moved_args, moved_kwargs), NOTHING)
+        outputs: list[Tensor] = []
+        collect((result,), outputs)
         changed = [tensors[0]] if name in ("setitem", "property_set") and tensors else []
+        touched = _touched(tensors, versions) if call.own or any(o is t for o in outputs for t in tensors) else ()
+        if call.own:  # what it changed in place is a result too, whether it returns it or not
+            changed = list({id(t): t for t in [*outputs, *(t for t in tensors if id(t) in touched)]}.values())
         if name in DECISIONS and tensors and not outputs:
             self.record.decisions[str(calling_line() or "an unknown line")] = None
         if outputs or changed or (tensors and name in VALUE_READS):
-            name = name.removeprefix("property:")
-            given = tuple(reversed(args)) if reflected and len(args) == 2 else args
-            touched = {
-                id(t) for t, old in zip(tensors, versions, strict=True) if old is not None and version_of(t) != old
-            }
-            in_place = in_place or any(id(output) in touched for output in outputs)
-            self._write(name, given, kwargs, tensors, outputs or changed, in_place)
+            given = tuple(reversed(args)) if call.reflected and len(args) == 2 else args
+            made = changed or outputs
+            in_place = in_place or any(id(output) in touched for output in made)
+            self._write(name.removeprefix("property:"), given, kwargs, tensors, made, in_place)
         return result
 
     def _call(self, kind: str, func: Any, args: Any, kwargs: Any) -> Any:
@@ -153,18 +211,6 @@ class Recorder(TorchFunctionMode):
         module = self.stack[-1] if self.stack else ""
         return _fresh(f"{module}.{kind}" if module else kind, self.record.ops, counts)
 
-    def _like_input(self, name: str, args: Any, kwargs: Any) -> Tensor | None:
-        """The result of an operation of the table above on a tensor without data, or None."""
-        data = args[0] if args else None
-        if name not in LIKE_INPUT or not isinstance(data, Tensor) or not data.is_meta or not data.is_floating_point():
-            return None
-        if name == "batch_norm":
-            mean = args[1] if len(args) > 1 else None
-            fits = data.dim() >= 2 and (mean is None or mean.shape == data.shape[1:2])
-            return torch.empty_like(data) if fits else None
-        place = LIKE_INPUT[name]
-        return data if kwargs.get("inplace", args[place] if len(args) > place else False) else torch.empty_like(data)
-
     def _write(
         self,
         kind: str,
@@ -176,8 +222,8 @@ class Recorder(TorchFunctionMode):
     ) -> None:
         inputs = tuple(dict.fromkeys(self.name_of(tensor) for tensor in tensors))
         written = (
-            tuple(map_nested(self._argument, entry) for entry in args),
-            {key: map_nested(self._argument, entry) for key, entry in kwargs.items()},
+            tuple([self._argument(entry) for entry in args]),
+            {key: self._argument(entry) for key, entry in kwargs.items()},
         )
         overwrites = self._aliases_of(outputs) if in_place else ()
         name = self._name_of_op(kind, self.record.names)
@@ -199,7 +245,7 @@ class Recorder(TorchFunctionMode):
         own = {id(output) for output in outputs}
         found: dict[str, None] = {}
         for output in outputs:
-            for key in self.memory.get(storage_of(output), ()):
+            for key in self.memory().get(storage_of(output), ()):
                 if key not in own:
                     found[self.known[key]] = None
         return tuple(found)
@@ -209,6 +255,8 @@ class Recorder(TorchFunctionMode):
         self.record.numbers[size, calling_line()] = None
 
     def _argument(self, argument: Any) -> Any:
+        if isinstance(argument, tuple | list | slice | Mapping):
+            return map_nested(self._argument, argument)
         if isinstance(argument, Tensor):
             return Ref(self.known[id(argument)])
         if isinstance(argument, bool | float | str | None.__class__ | type(Ellipsis)):
@@ -216,6 +264,11 @@ class Recorder(TorchFunctionMode):
         if isinstance(argument, int | np.integer):
             return as_size(int(argument) if isinstance(argument, np.integer) else argument)
         return Opaque(str(argument))
+
+    def _known(self, entries: tuple[Any, ...]) -> tuple[str, ...]:
+        found: list[Tensor] = []
+        collect(entries, found)
+        return tuple([self.known.get(id(tensor), "") for tensor in found])
 
     # -- modules -------------------------------------------------------------------------------------------
 
@@ -229,17 +282,12 @@ class Recorder(TorchFunctionMode):
 
         def leave(module: nn.Module, inputs: Any, keywords: Any, outputs: Any) -> None:
             path = self.stack.pop()
-            types = _types(module)
             if id(module) in self.paths and outputs is not None:
-                self.record.calls.append(
-                    ModuleCall(
-                        path,
-                        types[0],
-                        tuple(self.known.get(id(tensor), "") for tensor in tensors_of((inputs, keywords))),
-                        tuple(self.known.get(id(tensor), "") for tensor in tensors_of(outputs)),
-                        types[1:],
-                    )
-                )
+                types = self._kinds.get(type(module))
+                if types is None:
+                    types = self._kinds[type(module)] = _types(module)
+                given, made = self._known((inputs, keywords)), self._known((outputs,))
+                self.record.calls.append(ModuleCall(path, types[0], given, made, types[1:]))
 
         handles = (
             module_hooks.register_module_forward_pre_hook(enter),

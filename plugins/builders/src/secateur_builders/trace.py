@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from secateur.errors import CaptureError
-from secateur.graph.ir import Graph, Ref, Source
+from secateur.graph.ir import Graph, Op, Ref, Source
 from secateur.graph.sizes import Size
 from secateur.hookspecs import hookimpl
-from secateur.records import GraphBuilder, Intercept
+from secateur.records import GraphBuilder, Intercept, OpRule
 
 if TYPE_CHECKING:
     from torch import nn
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from secateur_builders.substitute import Device, StandIns
 
 Inputs = tuple[Any, ...] | Mapping[str, Any]
+
+HIDDEN = "hidden_call"
+"""The operation that stands for calls which torch does not show."""
 
 
 def build(model: nn.Module, example_inputs: Inputs) -> Graph:
@@ -63,7 +66,9 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
             record, outputs, opaque = longer, outputs | dict.fromkeys(trained.outputs), opaque or trained.opaque
     unused = _unused(run.stand_ins, record)
     note_uncalled(model, record)
-    if record.lost or opaque:  # a tensor escaped the record: whatever nobody read may be an output
+    if record.lost:
+        _note_hidden_call(record, dict.fromkeys(outputs))
+    if opaque:  # the model returned something that cannot be looked into: whatever nobody read may be in it
         outputs |= dict.fromkeys(_unread(record))
     return Graph(
         ops=record.ops,
@@ -183,6 +188,18 @@ def _read(record: Record) -> set[tuple[int, Source | None]]:
     return {(size.value, source) for size, source in record.numbers}
 
 
+def _note_hidden_call(record: Record, outputs: Mapping[str, None]) -> None:
+    """A tensor came from nowhere: an operation where it is first used stands for the call that may read the unread."""
+    assert record.lost is not None
+    module, source = record.lost
+    unread = tuple(name for name in _unread(record) if name not in outputs)
+    if unread:
+        arguments = tuple(Ref(name) for name in unread)
+        record.ops[HIDDEN] = Op(
+            name=HIDDEN, kind=HIDDEN, module=module, inputs=unread, outputs=(), args=arguments, source=source
+        )
+
+
 def _unread(record: Record) -> list[str]:
     read = {name for op in record.ops.values() for name in op.inputs}
     return [output for op in record.ops.values() for output in op.outputs if output not in read]
@@ -260,3 +277,16 @@ def _failure(model: nn.Module, error: Exception) -> CaptureError:
 def secateur_graph_builders() -> list[GraphBuilder]:
     """Provide the builder "trace"."""
     return [GraphBuilder(name="trace", build=build, run=run, summary="runs the forward once on tensors without data")]
+
+
+@hookimpl
+def secateur_op_rules() -> list[OpRule]:
+    """Say what a call is that torch does not show, where one may read a tensor."""
+    return [OpRule(name=HIDDEN, ops=(HIDDEN,), signature="*args", apply=_hidden)]
+
+
+def _hidden(site: Any) -> Any:
+    raise NotImplementedError(
+        "it may be read by a call that torch does not show (an extension in C++ or CUDA), whose result is first used "
+        "here: make that call an operator with torch.library.custom_op, and write a rule for it"
+    )
