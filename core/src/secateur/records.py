@@ -43,8 +43,9 @@ class Contraction:
     added: str = ""
     """The argument that is added to the sums."""
     reads: int | None = None
-    """If the second factor is a weight of two axes and more: the axis, 0 or 1, along which it reads the first, whose
-    axis of the same meaning is followed by as many as the weight has beyond two (a kernel's)."""
+    """If the second factor is a weight of two axes: the one along which it reads the last axis of the first."""
+    slides: bool = False
+    """Whether further axes of the weight are a kernel, which slides over as many axes at the end of the first."""
 
 
 @frozen(kw_only=True)

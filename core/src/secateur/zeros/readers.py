@@ -115,8 +115,13 @@ def reader_of(
     axis = 1 - values.dim()
     if len(labels[data.name]) < -axis or len(labels[op.outputs[0]]) < -axis or bool(values.isnan().any()):
         return None
+    if values.dim() > 2 and not form.slides:
+        return None
     groups = int_of(named.get("groups", 1))
     matrix = _matrix(values.detach().to("cpu", torch.float64), form.reads, groups)
+    channels, outputs = labels[data.name][axis].atoms, labels[op.outputs[0]][axis].atoms
+    if (len(channels), len(outputs)) != (groups * matrix.shape[2], groups * matrix.shape[1]):
+        return None
     live, uniform, value = summary(tensors[data.name], axis)
     added = named.get(form.added) if form.added else None
     return Reader(
@@ -129,8 +134,8 @@ def reader_of(
         uniform=uniform,
         value=value,
         bordered=bordered(named, values),
-        channels=labels[data.name][axis].atoms,
-        outputs=labels[op.outputs[0]][axis].atoms,
+        channels=channels,
+        outputs=outputs,
         target=_target(op, graph, labels, rules, added, axis),
     )
 
@@ -139,9 +144,7 @@ def _matrix(weight: Tensor, reads: int, groups: int) -> Tensor:
     """The weight as (groups, outputs, inputs, kernel)."""
     flat = weight.flatten(2) if weight.dim() > 2 else weight.unsqueeze(-1)
     rows, others, kernel = flat.shape
-    parts = flat.reshape(
-        groups, rows // groups, others, kernel
-    )
+    parts = flat.reshape(groups, rows // groups, others, kernel)
     return parts if reads == 1 else parts.transpose(1, 2)
 
 

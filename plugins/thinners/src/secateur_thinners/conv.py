@@ -92,7 +92,7 @@ def secateur_op_rules() -> list[OpRule]:
             signature=CONV,
             apply=conv,
             macs=conv_macs,
-            contracts=Contraction(factors=("input", "weight"), added="bias", reads=1),
+            contracts=Contraction(factors=("input", "weight"), added="bias", reads=1, slides=True),
         ),
         OpRule(
             name="conv_transpose",
@@ -100,7 +100,7 @@ def secateur_op_rules() -> list[OpRule]:
             signature=TRANSPOSED,
             apply=conv_transpose,
             macs=transposed_macs,
-            contracts=Contraction(factors=("input", "weight"), added="bias", reads=0),
+            contracts=Contraction(factors=("input", "weight"), added="bias", reads=0, slides=True),
         ),
     ]
 
