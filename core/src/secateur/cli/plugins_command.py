@@ -1,4 +1,7 @@
-"""`secateur plugins`: which plugins there are, what they add, and why one does not work."""
+"""`secateur plugins`: which plugins there are, what they add, and why one does not work.
+
+`secateur plugins check NAME` tries the laws of the contract kit on what a plugin adds.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from secateur.cli import console
+from secateur.errors import SecateurError
 from secateur.plugins import PluginRow, current
 from secateur.records import Command
 
@@ -15,11 +19,14 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+OUTCOMES: Final = {"ok": "green", "broken": "bold red", "not tried": "dim"}
 COLOURS: Final = {"loaded": "green", "disabled": "dim", "failed": "bold red"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
+    parser.add_argument("action", nargs="?", choices=["check"], help="check: try the laws of the contract on a plugin")
+    parser.add_argument("name", nargs="?", help="the plugin to check")
     parser.add_argument("--json", action="store_true", help="print JSON: a list with one object per plugin")
     parser.add_argument(
         "--check",
@@ -29,7 +36,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print one row per plugin. Status 1 with `--check` if a plugin failed or two clash, else 0."""
+    """Print one row per plugin, or check one.
+
+    Status 1 with `--check` if a plugin failed or two clash, with `check NAME` if a law is broken, else 0.
+    """
+    if arguments.action == "check":
+        return check(arguments.name, as_json=arguments.json)
     plugins = current()
     clashes = plugins.check() if arguments.check else ()
     rows = plugins.rows
@@ -43,6 +55,30 @@ def run(arguments: argparse.Namespace) -> int:
         console.complain("error", clash, style="bold red")
     wrong = bool(clashes) or any(row.status == "failed" for row in rows)
     return int(arguments.check and wrong)
+
+
+def check(name: str | None, *, as_json: bool = False) -> int:
+    """Try every law on every record of a plugin, one line each. Status 1 if one is broken."""
+    if name is None:
+        names = [row.name for row in current().rows if row.status == "loaded"]
+        raise SecateurError("which plugin?", where="secateur plugins check", hint=f"name one of {', '.join(names)}")
+    from rich.text import Text
+
+    from secateur.testing.contract import laws
+
+    found = laws(name, current())
+    out, tried = console.stdout(), []
+    for law in found:
+        outcome = law.outcome()
+        tried.append({"law": str(law), "outcome": outcome.word, "message": outcome.message})
+        if not as_json:
+            line = Text.assemble((f"{outcome.word:>9}", OUTCOMES[outcome.word]), f"  {law}")
+            out.print(line.append(f": {outcome.message}" if outcome.message else ""), soft_wrap=True)
+    if as_json:
+        out.print(json.dumps(tried, indent=2), soft_wrap=True, markup=False)
+    elif not found:
+        out.print(f"no law applies to what {name} adds", markup=False)
+    return int(any(entry["outcome"] == "broken" for entry in tried))
 
 
 def table(rows: Sequence[PluginRow]) -> Table:

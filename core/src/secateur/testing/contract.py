@@ -4,25 +4,38 @@ from __future__ import annotations
 
 import functools
 import importlib
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 from attrs import frozen
 
 from secateur.plugins import PluginManager, current, using
 from secateur.plugins.kinds import KINDS, Kind
 from secateur.plugins.registry import Registry
+from secateur.plugins.rows import describe
+from secateur.testing.broken import LawBroken, NotTried
 
-LAWS: dict[str, tuple[str, ...]] = {
+LAWS: Mapping[str, tuple[str, ...]] = {
+    "secateur_pruners": ("pruners:is_a_value", "pruners:decides_on_units_that_exist", "pruners:deciding_is_repeatable"),
     "secateur_criteria": (
-        "secateur.testing.criteria:scores_are_numbers",
-        "secateur.testing.criteria:scores_are_repeatable",
-        "secateur.testing.criteria:scoring_changes_nothing",
+        "criteria:scores_are_numbers",
+        "criteria:scores_are_repeatable",
+        "criteria:scoring_changes_nothing",
     ),
+    "secateur_graph_builders": (
+        "builders:building_changes_nothing",
+        "builders:graphs_are_sound",
+        "builders:building_is_repeatable",
+        "builders:plans_are_exact",
+        "builders:running_in_hand_is_the_same",
+    ),
+    "secateur_op_rules": ("rules:is_well_formed", "rules:what_leaves_leaves_exactly"),
+    "secateur_layer_adapters": ("adapters:names_what_exists", "adapters:attributes_say_what_shapes_are"),
 }
-"""{hook: the laws of its records}, each a function of one record, imported when it is tried."""
+"""{hook: the laws of its records}: modules of this package and functions of one record, imported when tried."""
 REGISTRIES = {
     "secateur_pruners": "pruners",
     "secateur_criteria": "criteria",
@@ -33,6 +46,14 @@ REGISTRIES = {
     "secateur_datasets": "datasets",
     "secateur_commands": "commands",
 }
+
+
+@frozen
+class Outcome:
+    """What came of trying a law; the message is empty if it holds."""
+
+    word: Literal["ok", "broken", "not tried"]
+    message: str
 
 
 @frozen(eq=False)
@@ -46,16 +67,30 @@ class Law:
     noun: str
     record: str
     law: str
-    """Module and name of the function that checks the law: `"secateur.testing.criteria:scores_are_numbers"`."""
+    """Module of this package and name of the function that checks the law: `"criteria:scores_are_numbers"`."""
     subject: Any
     manager: PluginManager
 
     def __call__(self) -> None:
         """Try the law, with the plugin's records in place."""
         module, _, name = self.law.partition(":")
-        check: Callable[[Any], None] = getattr(importlib.import_module(module), name)
+        check: Callable[[Any], None] = getattr(importlib.import_module(f"secateur.testing.{module}"), name)
         with using(self.manager):
             check(self.subject)
+
+    def outcome(self) -> Outcome:
+        """Try the law and say what came of it; whatever a plugin raises breaks the law."""
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                self()
+        except NotTried as reason:
+            return Outcome("not tried", str(reason))
+        except LawBroken as error:
+            return Outcome("broken", str(error))
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything, and is told
+            return Outcome("broken", describe(error))
+        return Outcome("ok", "")
 
     def __str__(self) -> str:
         return f"{self.noun} {self.record}: {self.law.rpartition(':')[2].replace('_', ' ')}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from secateur.coupling.analysis import Coupling
 from secateur.errors import SecateurError
 from secateur.graph.capture import normalise_inputs
 from secateur.testing.broken import LawBroken
@@ -17,6 +18,7 @@ from secateur.testing.values import redrawn, unchanged
 from secateur.thinning.masking import masked
 from secateur.thinning.plan import Plan
 from secateur.thinning.planner import couple, make_plan, plan, spare
+from secateur.thinning.reference import reference
 from secateur.thinning.transaction import thin
 from secateur.thinning.verify import outputs
 
@@ -67,7 +69,7 @@ def plan_is_exact(
     plan_is_whole(plan)
     thinned = copy.deepcopy(model)
     try:
-        reference = outputs(masked(model, plan), inputs)
+        due = reference(masked(model, plan), plan, inputs)
         thin(thinned, plan, verify=False)
     except SecateurError as error:
         raise LawBroken(f"a plan could not be applied: {error}") from error
@@ -75,7 +77,7 @@ def plan_is_exact(
         found = outputs(thinned, inputs)
     except Exception as error:
         raise LawBroken(f"the thin network does not run: {type(error).__name__}: {error}") from error
-    outputs_agree(reference, found, tolerance)
+    outputs_agree(due, found, tolerance)
     shapes_follow(thinned, plan)
     attributes_fit(model, thinned)
     trains(thinned, inputs)
@@ -87,12 +89,17 @@ def random_plan(
     example_inputs: tuple[Any, ...] | Mapping[str, Any],
     seed: int,
     *,
+    renormalise: bool = False,
     builder: str = "trace",
 ) -> Plan:
     """A plan by which random units of random dims leave; every fourth seed only one dim, every fourth one unit."""
     inputs = normalise_inputs(example_inputs)
+    return drawn_plan(model, couple(model, inputs, builder, renormalise), inputs, seed)
+
+
+def drawn_plan(model: nn.Module, coupling: Coupling, inputs: Any, seed: int) -> Plan:
+    """The random plan of a model whose dims are known; see `random_plan`."""
     rng = np.random.default_rng(seed)
-    coupling = couple(model, inputs, builder)
     chosen = int(rng.integers(len(coupling.dims))) if coupling.dims else -1
     leaving = []
     for index, dim in enumerate(coupling.dims):
@@ -173,7 +180,7 @@ def _misfits(model: nn.Module) -> dict[str, str]:
     return found
 
 
-def _said(kind: type[nn.Module], arguments: tuple[tuple[str, Any], ...]) -> Any:
+def _said(kind: Any, arguments: tuple[tuple[str, Any], ...]) -> Any:
     """The shapes of the parameters of a module built with some arguments, or why it cannot be built."""
     try:
         return _shapes(kind, arguments)

@@ -1,7 +1,8 @@
 """Check the main law on many random networks: `python -m secateur.testing.fuzz --seeds 0:20000 --jobs 2`.
 
 Each seed is one network and one choice of what leaves. A seed that fails is shrunk to a minimal program, which is
-printed and can be run as it is. At the end: how many networks, what was wrong, in how many something was refused, and why.
+printed and can be run as it is. At the end: how many networks, what was wrong, in how many something was
+refused, and why.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from attrs import define, evolve, field, frozen
 from secateur.coupling.engine import UNUSED
 from secateur.coupling.facts import MEETS_FIXED
 from secateur.coupling.refusals import INDIRECT
-from secateur.errors import SecateurError
+from secateur.errors import PlanError, SecateurError
 from secateur.testing.networks import Program, random_network
 from secateur.testing.shrinking import check_program, shrink
 from secateur.thinning.plan import Plan
@@ -107,6 +108,10 @@ def check_seeds(seeds: Sequence[int], renormalise: float = 0.0) -> Summary:
         summary.renormalised += "renormalise=True" in program.plan
         try:
             plan = check_program(program)
+        except PlanError as error:
+            summary.refused += 1
+            summary.reasons[f"no plan: {normalised(error.what)}"] += 1
+            continue
         except Exception as error:  # noqa: BLE001 - a crash of any kind is a finding
             text = " ".join(str(error).split())
             summary.failures.append(Failure(seed, f"{type(error).__name__}: {normalised(text)[:60]}", text))

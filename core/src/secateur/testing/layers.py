@@ -133,10 +133,8 @@ def check_layer(
                 raise
             continue  # the layer's output does not fit there: no residual around a layer that changes shapes
         try:
-            if not renormalise:
-                plan_is_exact(
-                    network, random_plan(network, inputs, seed, builder=builder), inputs, tolerance=tolerance, seed=seed
-                )
+            drawn = random_plan(network, inputs, seed, renormalise=renormalise, builder=builder)
+            plan_is_exact(network, drawn, inputs, tolerance=tolerance, seed=seed)
             masked_equals_thinned(network, inputs, renormalise=renormalise, tolerance=tolerance, builder=builder)
         except LawBroken as error:
             raise LawBroken(f"{type(network.layer).__name__}, {way}, seed {seed}: {error}") from error

@@ -129,6 +129,6 @@ def _run(source: str, seed: int) -> Any:
     """The class that a source defines."""
     table: dict[str, Any] = {"torch": torch, "nn": nn, "F": F}
     state = torch.get_rng_state()
-    exec(compile(source, f"<random network {seed}>", "exec"), table)
+    exec(compile(source, f"random_network_{seed}.py", "exec"), table)
     torch.set_rng_state(state)
     return table["Net"]

@@ -1,0 +1,106 @@
+"""Laws of pruners: they are frozen values, and they decide on units that exist, the same each time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+from attrs import frozen
+
+from secateur.coupling.analysis import Coupling
+from secateur.pruning.base import Array, Moment, Pruner
+from secateur.testing.broken import LawBroken, NotTried
+from secateur.testing.examples import examples
+from secateur.thinning.planner import couple, scorer
+
+MOMENTS = [Moment(epoch=epoch, start=0, end=4) for epoch in range(4)]
+
+
+@frozen(eq=False)
+class Shown:
+    """What a pruner sees of a network: see `secateur.pruning.base.Network`."""
+
+    model: Any
+    coupling: Coupling
+
+    @property
+    def dims(self) -> Sequence[Any]:
+        """The dims."""
+        return self.coupling.dims
+
+    @property
+    def original(self) -> Mapping[str, int]:
+        """Their sizes; nothing has left yet."""
+        return {dim.name: len(dim) for dim in self.coupling.dims}
+
+    @property
+    def thinned(self) -> bool:
+        """Nothing has left yet."""
+        return False
+
+    @property
+    def staying(self) -> Mapping[str, str]:
+        """What cannot be pruned, and why."""
+        return self.coupling.staying
+
+    def scores(self, dim: int, criterion: str) -> Array:
+        """The scores of one dim's units, shape (units,)."""
+        found: Array = scorer(self.model, self.coupling, criterion)(dim)
+        return found
+
+
+def is_a_value(pruner: type[Pruner]) -> None:
+    """It is a frozen attrs class with a name: what a schedule says is all there is to it."""
+    if not (isinstance(pruner.name, str) and pruner.name):
+        raise LawBroken(f"{pruner.__name__} has the name {pruner.name!r}")
+    if not attrs.has(pruner):
+        raise LawBroken(f"{pruner.__name__} is no attrs class: decorate it with @attrs.frozen(kw_only=True)")
+    kind: Any = pruner
+    made = _made(kind)
+    for field in attrs.fields(kind):
+        try:
+            setattr(made, field.name, getattr(made, field.name))
+        except attrs.exceptions.FrozenInstanceError:
+            continue
+        raise LawBroken(f"{pruner.__name__} can be changed after it is made: decorate it with @attrs.frozen")
+
+
+def decides_on_units_that_exist(pruner: type[Pruner]) -> None:
+    """A decision names dims by position and sorted units of them, and leaves something of each dim."""
+    for made, network, moment in _asked(pruner):
+        for position, units in made.decide(network, moment).items():
+            if not 0 <= position < len(network.dims):
+                raise LawBroken(f"{pruner.name} decided on dim {position} of {len(network.dims)}")
+            size, chosen = len(network.dims[position]), np.asarray(units)
+            if len(chosen) and not (0 <= chosen.min() <= chosen.max() < size and (np.diff(chosen) > 0).all()):
+                raise LawBroken(f"{pruner.name} chose the units {chosen} of {size}; sorted ones that exist are due")
+            if len(chosen) >= size:
+                raise LawBroken(f"{pruner.name} leaves nothing of {network.dims[position].name}")
+
+
+def deciding_is_repeatable(pruner: type[Pruner]) -> None:
+    """Asked twice at one moment, it gives one answer."""
+    for made, network, moment in _asked(pruner):
+        first, second = made.decide(network, moment), made.decide(network, moment)
+        if {k: list(v) for k, v in first.items()} != {k: list(v) for k, v in second.items()}:
+            raise LawBroken(f"{pruner.name} decided {first}, then {second}")
+
+
+def _asked(pruner: type[Pruner]) -> Any:
+    made = _made(pruner)
+    for model, inputs in examples():
+        network = Shown(model, couple(model, inputs))
+        for moment in MOMENTS:
+            yield made, network, moment
+
+
+def _made(pruner: type[Pruner]) -> Pruner:
+    """A pruner: fields without a default are numbers of one half."""
+    kind: Any = pruner
+    needed = [field.name for field in attrs.fields(kind) if field.default is attrs.NOTHING]
+    try:
+        return pruner(**dict.fromkeys(needed, 0.5))
+    except Exception as error:
+        raise NotTried(f"the kit cannot make a {pruner.__name__} with {needed} = 0.5: {error}") from error
