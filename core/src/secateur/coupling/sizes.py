@@ -63,9 +63,9 @@ def probe(labelling: Labelling, solution: Solution) -> bool:
     wrong = [entry for entry in wrong if isinstance(entry[0].expr, Attribute)] or wrong
     representative = np.zeros(solution.classes, np.int64)
     representative[solution.of] = np.arange(len(solution.of))
+    if sum([tie_lengths(system, fact) for fact, _ in wrong]):
+        return True  # what was tied may make the other sizes fit again
     for fact, mask in wrong:
-        if tie_lengths(system, fact):
-            continue
         nearest = representative.copy()  # an atom of the vector itself stands best for a unit of it
         for atoms in (system.bound[fact.expr].atoms if fact.expr in system.bound else fact.atoms, fact.atoms):
             nearest[solution.of[atoms]] = atoms

@@ -1,8 +1,9 @@
 """Solve the facts: which atoms are one, which are fixed, and which base units make each product leave.
 
 1. Ties and fixes give connected components (classes); the class of atom 0 is fixed.
-2. A pair (p, a, b) with a fixed side ties p to the other side; a fixed product fixes both sides; two pairs of one
-   class unify side by side. Each step adds ties, so 1 and 2 are repeated until nothing changes.
+2. A pair (p, a, b) with a fixed side ties p to the other side; a fixed product fixes both sides; a product that is
+   one class along a whole side fixes that side; two pairs of one class unify side by side. Each step adds ties, so
+   1 and 2 are repeated until nothing changes.
 3. A class that is the product of a pair is derived: it leaves if either side leaves. All other classes are base
    classes, and every class reaches the base classes it is made of.
 """
@@ -17,7 +18,7 @@ from attrs import frozen
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from secateur.coupling.facts import Facts
+from secateur.coupling.facts import Facts, Pair
 from secateur.coupling.labels import FIXED, Atoms
 
 Array = np.ndarray[Any, Any]
@@ -85,10 +86,13 @@ def solve(facts: Facts) -> Solution:
     edges: list[tuple[Atoms, Atoms]] = [(tie.left, tie.right) for tie in facts.ties]
     edges += [(fix.atoms, np.zeros_like(fix.atoms)) for fix in facts.fixes]
     product, outer, inner = _flatten(facts)
+    constant = [_Lines.of(facts.pairs, by_rows) for by_rows in (True, False)]
     while True:
         count, of = components(facts.count, edges)
         fixed = int(of[FIXED])
         fresh = _consequences(of, fixed, product, outer, inner)
+        fresh = fresh or [edge for lines in constant for edge in lines.consequences(of, fixed)]
+        fresh = fresh or _unified(of, fixed, product, outer, inner)
         if not fresh:
             break
         edges += fresh
@@ -126,10 +130,57 @@ def _consequences(of: Atoms, fixed: int, product: Atoms, outer: Atoms, inner: At
     tie(b == fixed, product, outer)
     tie(p == fixed, outer, zero)
     tie(p == fixed, inner, zero)
-    if found:  # what is fixed comes first: a pair with a fixed side is no product, and must not unify with others
-        return found
+    return found  # what is fixed comes first: a pair with a fixed side is no product, and must not unify with others
+
+
+@frozen(eq=False)
+class _Lines:
+    """The rows (or columns) of all pairs, laid end to end: a product that is one class along each of them."""
+
+    atoms: Atoms
+    """Of the products, line after line."""
+    starts: Array
+    """Of the lines, in `atoms`."""
+    firsts: Array
+    """Of the pairs, in `starts`."""
+    sides: tuple[Atoms, ...]
+    """For each pair, the side that runs along the lines."""
+
+    @classmethod
+    def of(cls, pairs: Sequence[Pair], by_rows: bool) -> _Lines:
+        shapes = [(len(pair.outer), len(pair.inner)) for pair in pairs]
+        tables = [pair.product.reshape(shape) for pair, shape in zip(pairs, shapes, strict=True)]
+        lines = [table if by_rows else table.T for table in tables]
+        counts = np.array([0, *(len(line) for line in lines)])
+        lengths = np.concatenate([[0], *(np.full(len(line), line.shape[1]) for line in lines)])
+        atoms = np.concatenate([np.empty(0, np.int64), *(line.reshape(-1) for line in lines)])
+        sides = tuple(pair.inner if by_rows else pair.outer for pair in pairs)
+        return cls(atoms, np.cumsum(lengths)[:-1], np.cumsum(counts)[:-1], sides)
+
+    def consequences(self, of: Atoms, fixed: int) -> list[tuple[Atoms, Atoms]]:
+        """A side along which every product is one class cannot make any of them leave by itself: it is fixed.
+
+        That a product is the same for all of one side, and another for each of the other, says that only the other
+        counts. If all products are one class nothing is said.
+        """
+        if not self.sides:
+            return []
+        classes = of[self.atoms]
+        low, high = np.minimum.reduceat(classes, self.starts), np.maximum.reduceat(classes, self.starts)
+        flat = np.logical_and.reduceat(low == high, self.firsts)
+        several = np.minimum.reduceat(low, self.firsts) != np.maximum.reduceat(low, self.firsts)
+        sides = [self.sides[index] for index in np.flatnonzero(flat & several)]
+        return [(side, np.zeros_like(side)) for side in sides if (of[side] != fixed).any()]
+
+
+def _unified(of: Atoms, fixed: int, product: Atoms, outer: Atoms, inner: Atoms) -> list[tuple[Atoms, Atoms]]:
+    """The ties between pairs whose products are of one class, side by side."""
+    found: list[tuple[Atoms, Atoms]] = []
+    p, a, b = of[product], of[outer], of[inner]
     live = (a != fixed) & (b != fixed)
-    tie(((p == a) | (p == b)) & live, outer, inner)
+    where = ((p == a) | (p == b)) & live & (a != b)
+    if where.any():
+        found.append((outer[where], inner[where]))
     if live.any():  # neighbours of one class, after sorting, unify side by side
         order = np.flatnonzero(live)
         order = order[np.lexsort((b[order], a[order], p[order]))]
