@@ -149,20 +149,6 @@ def test_unbatched_input(law: Any) -> None:
     law(model, law.normal(3, 6, 6), {"0.weight": (4, 3, 3, 3), "1.weight": (4,), "2.weight": (4, 4, 1, 1)}, train=False)
 
 
-@pytest.mark.parametrize("bias", [True, False])
-def test_bilinear_is_refused_by_name_and_place(law: Any, bias: bool) -> None:
-    class Net(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.b = nn.Linear(4, 6), nn.Linear(4, 6)
-            self.both = nn.Bilinear(6, 6, 3, bias=bias)
-
-        def forward(self, x: torch.Tensor) -> torch.Tensor:
-            return self.both(self.a(x), self.b(x))
-
-    law.refuses(Net(), law.normal(2, 4), "a.weight", "no rule for the operation 'bilinear'", "bilinear at both")
-
-
 def test_channels_last_stays_channels_last(law: Any) -> None:
     model = law.randomised(chain(nn.Conv2d(8, 8, 3), nn.BatchNorm2d(8))).to(memory_format=torch.channels_last)
     inputs = (image(law).contiguous(memory_format=torch.channels_last),)

@@ -164,11 +164,11 @@ def test_a_lying_rule_is_found_out_and_rolled_back(law: Any, plugins: PluginMana
             def carry(site: Any) -> Any:
                 return site["input"].axes
 
-            return [OpRule(name="lie", ops=("roll",), signature="input, shifts, dims", apply=carry)]
+            return [OpRule(name="lie", ops=("fft_fftshift",), signature="input, dim", apply=carry)]
 
     class Rolled(Net):
         def forward(self, x: Tensor) -> Tensor:
-            return self.out(self.b(torch.relu(self.norm(self.a(x))).roll(1, 1)).mean((2, 3)))
+            return self.out(self.b(torch.fft.fftshift(torch.relu(self.norm(self.a(x))), 1)).mean((2, 3)))
 
     plugins.register(Lies(), "lies")
     model = law.randomised(Rolled())
@@ -432,11 +432,15 @@ def test_a_rule_that_breaks_its_contract_is_named(law: Any, plugins: PluginManag
     class Wrong:
         @secateur.hookimpl
         def secateur_op_rules(self) -> list[OpRule]:
-            return [OpRule(name="wrong", ops=("cumsum",), signature="input, dim", apply=lambda site: made[0](site))]
+            return [
+                OpRule(
+                    name="wrong", ops=("renorm",), signature="input, p, dim, maxnorm", apply=lambda site: made[0](site)
+                )
+            ]
 
     class Cumulated(Net):
         def forward(self, x: Tensor) -> Tensor:
-            return self.out(self.b(self.a(x).cumsum(1)).mean((2, 3)))
+            return self.out(self.b(self.a(x).renorm(2, 1, 1.0)).mean((2, 3)))
 
     plugins.register(Wrong(), "wrong")
     model = law.randomised(Cumulated())

@@ -1,9 +1,9 @@
 """Thin a model: the only code that edits a module, and it edits all or nothing.
 
-All new tensors are computed first. Then parameters keep their identity and get new data, so that the
-optimizer and references of the user's stay valid; gradients and optimizer state are cut alike, attributes set. The thin
-network is run and compared with the masked one. Anything that fails puts everything back. Copies of the model (EMA)
-and other optimizers are not known here: thin them alike, or make them anew.
+The thin network is rehearsed on tensors without data, and all new tensors are computed first. Then parameters keep
+their identity and get new data, so that the optimizer and references of the user's stay valid; gradients and optimizer
+state are cut alike, attributes set. The thin network is run and compared with the masked one. Anything that fails puts
+everything back. Copies of the model (EMA) and other optimizers are not known here: thin them alike, or make them anew.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from secateur.thinning.optimizer import optimizer_cuts
 from secateur.thinning.plan import Indices, Plan
 from secateur.thinning.recipe import record, rewinding
 from secateur.thinning.reference import reference
+from secateur.thinning.rehearsal import rehearse
 from secateur.thinning.report import Report
 from secateur.thinning.state import get_attribute, named_tensors, set_attribute
 from secateur.thinning.verify import Difference, compare, float_dtype, outputs, telling
@@ -60,6 +61,8 @@ def thin(
             hint="give example_inputs=, or verify=False",
         )
     before = sum(parameter.numel() for parameter in model.parameters())
+    if inputs is not None:
+        rehearse(model, plan, inputs)
     with _all_or_nothing() as journal:
         masked = _reference(model, plan, inputs) if verify else []
         _commit(model, plan, optimizer, journal)
