@@ -101,7 +101,7 @@ class Leaving:
         """{attribute: (old, new)} for every integer that changes; raises `ValueError` if sizes contradict."""
         system = SizeSystem(self.coupling.labelling)
         if wrong := system.failing(self.count):
-            fact = wrong[0][0]
+            fact = wrong[0]
             raise ValueError(f"{fact.expr} cannot follow this choice" + (f" at {fact.op.place}" if fact.op else ""))
         found = {}
         for attribute, fact in system.bound.items():

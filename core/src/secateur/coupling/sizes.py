@@ -1,24 +1,25 @@
-"""Sizes that must follow: which attributes change, and which units would make a size come out wrong.
+"""Sizes that must follow: which units would make a size come out wrong if they left.
 
 Every size fact says: this integer equals the number of atoms of that vector that stay. A bare attribute is thereby
 solved; any other expression is checked, for every unit at once, by asking what happens when that unit alone leaves.
-Units for which it fails stay, with the reason.
+Where it fails, the vectors it speaks of are tied, or else those units stay, with the reason.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from attrs import frozen
 
 from secateur.coupling.engine import Labelling
 from secateur.coupling.facts import SizeFact
 from secateur.coupling.labels import Atoms
 from secateur.coupling.lengths import tie_lengths
-from secateur.coupling.solver import Solution
-from secateur.coupling.system import SizeSystem
-from secateur.graph.sizes import Attribute, AxisLength, leaves
+from secateur.coupling.solver import Solution, unique
+from secateur.coupling.system import Count, SizeSystem
+from secateur.graph.sizes import Attribute
 
 Array = np.ndarray[Any, Any]
 
@@ -29,49 +30,83 @@ def probe(labelling: Labelling, solution: Solution) -> bool:
     A size that is the attribute of two vectors at once (`num_heads` used twice), or arithmetic that holds only if
     several vectors change together (`C // num_heads`), shows here.
     """
-    sizes = labelling.facts.sizes
-    if not sizes:
-        return False
     system = SizeSystem(labelling)
-    vectors = _vectors(labelling, system)
-    keys = list(vectors)
-    lengths = np.array([len(vectors[key]) for key in keys])
-    owner = np.repeat(np.arange(len(keys)), lengths)
-    atoms = np.concatenate([vectors[key] for key in keys])
-    rows, bases = solution.reach(np.arange(len(atoms)), solution.of[atoms])
-    if not len(rows):
-        return False
-    units, unit_of = np.unique(bases, return_inverse=True)
-    position = {key: index for index, key in enumerate(keys)}
-    order = np.argsort(owner[rows], kind="stable")
-    sorted_units, bounds = unit_of[order], np.searchsorted(owner[rows][order], np.arange(len(keys) + 1))
-    cached: dict[int, Array] = {}
-
-    def count(vector: Atoms) -> Array:
-        index = position[id(vector)]
-        if index not in cached:
-            leaving = np.bincount(sorted_units[bounds[index] : bounds[index + 1]], minlength=len(units))
-            cached[index] = lengths[index] - leaving
-        return cached[index]
-
-    def least(vector: Atoms) -> int:
-        return max(1, int((solution.of[vector] == solution.fixed).sum()))
-
-    with np.errstate(divide="ignore", invalid="ignore"):
-        wrong = system.failing(count, least)
+    wrong = _wrong(system, solution)
     # Contradictions between attributes are settled first: what they fix may make the other sizes fit again.
     wrong = [entry for entry in wrong if isinstance(entry[0].expr, Attribute)] or wrong
-    representative = np.zeros(solution.classes, np.int64)
-    representative[solution.of] = np.arange(len(solution.of))
     if sum([tie_lengths(system, fact) for fact, _ in wrong]):
         return True  # what was tied may make the other sizes fit again
-    for fact, mask in wrong:
+    representative = np.zeros(solution.classes, np.int64)
+    representative[solution.of] = np.arange(len(solution.of))
+    for fact, units in wrong:
         nearest = representative.copy()  # an atom of the vector itself stands best for a unit of it
         for atoms in (system.bound[fact.expr].atoms if fact.expr in system.bound else fact.atoms, fact.atoms):
             nearest[solution.of[atoms]] = atoms
-        found: Atoms = nearest[units[np.broadcast_to(mask, units.shape)]]
-        labelling.facts.fix(found, _reason(fact), hint="use sizes that follow the tensor's shape", op=fact.op)
+        labelling.facts.fix(nearest[units], _reason(fact), hint="use sizes that follow the tensor's shape", op=fact.op)
     return bool(wrong)
+
+
+def _wrong(system: SizeSystem, solution: Solution) -> list[tuple[SizeFact, Array]]:
+    """The facts that fail when one unit leaves, with the base classes of those units."""
+    facts = [(fact, system.vectors(fact)) for fact in system.labelling.facts.sizes if not system.defines(fact)]
+    changes = Changes.of([vector for _, vectors in facts for vector in vectors], solution)
+    found = []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for fact, vectors in facts:
+            units = changes.units(vectors)
+            mask = system.fails(fact, changes.counter(units), changes.least)
+            if len(units) and np.any(mask):
+                found.append((fact, units[np.broadcast_to(mask, units.shape)]))
+    return found
+
+
+@frozen(eq=False)
+class Changes:
+    """How many atoms of each vector leave with each unit: a sparse table, one stretch of it for each vector."""
+
+    solution: Solution
+    position: dict[int, int]
+    """Of each vector, by identity, in `starts`."""
+    starts: Array
+    bases: Array
+    """Base classes, sorted within the stretch of each vector."""
+    counts: Array
+
+    @classmethod
+    def of(cls, vectors: Sequence[Atoms], solution: Solution) -> Changes:
+        """Find what each unit takes from each vector."""
+        distinct = {id(vector): vector for vector in vectors}
+        owner = np.repeat(np.arange(len(distinct)), [len(vector) for vector in distinct.values()])
+        atoms = np.concatenate([np.empty(0, np.int64), *distinct.values()])
+        rows, bases = solution.reach(np.arange(len(atoms)), solution.of[atoms])
+        keys, counts = unique(owner[rows] * solution.classes + bases)
+        starts = np.searchsorted(keys, np.arange(len(distinct) + 1) * solution.classes)
+        position = {key: index for index, key in enumerate(distinct)}
+        return cls(solution, position, starts, keys % max(solution.classes, 1), counts)
+
+    def _stretch(self, vector: Atoms) -> slice:
+        index = self.position[id(vector)]
+        return slice(self.starts[index], self.starts[index + 1])
+
+    def units(self, vectors: Sequence[Atoms]) -> Array:
+        """The base classes that take anything from any of the vectors, sorted."""
+        parts = [self.bases[self._stretch(vector)] for vector in vectors]
+        return parts[0] if len(parts) == 1 else np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
+
+    def counter(self, units: Array) -> Count:
+        """The function that says how many atoms of a vector stay when each of these units leaves alone."""
+
+        def count(vector: Atoms) -> Array:
+            stretch = self._stretch(vector)
+            stay = np.full(len(units), len(vector))
+            stay[np.searchsorted(units, self.bases[stretch])] -= self.counts[stretch]
+            return stay
+
+        return count
+
+    def least(self, vector: Atoms) -> int:
+        """How few atoms of a vector can stay."""
+        return max(1, int((self.solution.of[vector] == self.solution.fixed).sum()))
 
 
 def _reason(fact: SizeFact) -> str:
@@ -80,16 +115,3 @@ def _reason(fact: SizeFact) -> str:
     if isinstance(fact.expr, Attribute):
         return f"the attribute {fact.expr} would have to take two values"
     return f"{fact.expr} would no longer fit"
-
-
-def _vectors(labelling: Labelling, system: SizeSystem) -> Mapping[int, Atoms]:
-    """Every vector that a size fact counts, by identity."""
-    found: dict[int, Atoms] = {}
-    for fact in labelling.facts.sizes:
-        if len(fact.atoms):
-            found[id(fact.atoms)] = fact.atoms
-        for leaf in leaves(fact.expr):
-            if isinstance(leaf, AxisLength):
-                atoms = labelling.labels[leaf.value][leaf.axis].atoms
-                found[id(atoms)] = atoms
-    return found

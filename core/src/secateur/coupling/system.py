@@ -15,7 +15,7 @@ from attrs import define, field
 from secateur.coupling.engine import Labelling
 from secateur.coupling.facts import SizeFact
 from secateur.coupling.labels import Atoms
-from secateur.graph.sizes import COMPARISONS, OPERATIONS, Arithmetic, Attribute, Expr, evaluate
+from secateur.graph.sizes import COMPARISONS, OPERATIONS, Arithmetic, Attribute, AxisLength, Expr, evaluate, leaves
 
 Count = Callable[[Atoms], Any]
 
@@ -49,21 +49,38 @@ class SizeSystem:
         held = self.labelling.graph.attributes[attribute.module, attribute.name]
         return held if attribute.index is None else held[attribute.index]
 
-    def failing(self, count: Count, least: Count | None = None) -> list[tuple[SizeFact, Any]]:
-        """The facts that do not hold, with a mask of where (a bool, or one per unit).
+    def defines(self, fact: SizeFact) -> bool:
+        """Whether a fact is the one that says what an attribute is: then it cannot fail."""
+        return self.bound.get(fact.expr) is fact if isinstance(fact.expr, Attribute) else False
+
+    def vectors(self, fact: SizeFact) -> list[Atoms]:
+        """The vectors on whose lengths a fact depends, by identity, once each."""
+        found = {id(fact.atoms): fact.atoms} if len(fact.atoms) else {}
+        for leaf in leaves(fact.expr):
+            if isinstance(leaf, AxisLength):
+                atoms = self.labelling.labels[leaf.value][leaf.axis].atoms
+            elif isinstance(leaf, Attribute) and leaf in self.bound:
+                atoms = self.bound[leaf].atoms
+            else:
+                continue
+            found[id(atoms)] = atoms
+        return list(found.values())
+
+    def failing(self, count: Count) -> list[SizeFact]:
+        """The facts that do not hold when `count(vector)` atoms of each vector stay."""
+        return [fact for fact in self.labelling.facts.sizes if np.any(self.fails(fact, count))]
+
+    def fails(self, fact: SizeFact, count: Count, least: Count | None = None) -> Any:
+        """Whether (for arrays: where) a fact does not hold.
 
         `least` says that each unit leaves by itself while the answer must hold for several together, and how few may
         stay of a vector: then a division must also keep its remainder, and a comparison its outcome down to there.
         """
-        found = []
-        for fact in self.labelling.facts.sizes:
-            due = count(fact.atoms) if len(fact.atoms) else fact.constant
-            wrong = np.not_equal(self.value(fact.expr, count), due)
-            if least is not None:
-                wrong = wrong | self._uneven(fact.expr, count) | self._undecided(fact.expr, count, least)
-            if np.any(wrong):
-                found.append((fact, wrong))
-        return found
+        due = count(fact.atoms) if len(fact.atoms) else fact.constant
+        wrong = np.not_equal(self.value(fact.expr, count), due)
+        if least is None:
+            return wrong
+        return wrong | self._uneven(fact.expr, count) | self._undecided(fact.expr, count, least)
 
     def _uneven(self, expr: Expr, count: Count) -> Any:
         """Where a division within an expression leaves another remainder than in the dense network."""
