@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from attrs import define, field
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,75 +31,86 @@ def preserved(model: nn.Module) -> Iterator[None]:
     """
     import torch
 
-    seen: set[int] = set()
-    undo = [restore for module in model.modules() for restore in _restores(module.__dict__, seen)]
+    snapshot = Snapshot()
+    for module in model.modules():
+        snapshot.add(module.__dict__)
     states = (torch.get_rng_state(), random.getstate(), np.random.get_state())
     try:
         yield
     finally:
-        for restore in undo:
-            restore()
+        snapshot.restore()
         torch.set_rng_state(states[0])
         random.setstate(states[1])
         np.random.set_state(states[2])
 
 
-def _restores(held: Any, seen: set[int], depth: int = 0) -> Iterator[Callable[[], None]]:
-    """How to restore what is held: containers, and objects of the user's, within one another."""
+@define
+class Snapshot:
+    """The contents of containers, and of objects of the user's, within one another."""
+
+    _empty: list[Any] = field(factory=list)
+    _dicts: list[tuple[dict[Any, Any], dict[Any, Any]]] = field(factory=list)
+    _lists: list[tuple[list[Any], list[Any]]] = field(factory=list)
+    _sets: list[tuple[set[Any], set[Any]]] = field(factory=list)
+    _seen: dict[int, Any] = field(factory=dict)
+    """What was looked at, by identity: kept alive, so that no other object takes its place."""
+    _plain: dict[type, bool] = field(factory=dict)
+    """Types that hold nothing of interest."""
+
+    def add(self, held: Any, depth: int = 0) -> None:
+        """Remember what a container or an object of the user's holds; anything else is passed over."""
+        if id(held) in self._seen or depth > DEEPEST:
+            return
+        self._seen[id(held)] = held
+        if isinstance(held, dict):
+            if held:
+                self._dicts.append((held, dict(held)))
+                self._within(held.values(), depth)
+            else:
+                self._empty.append(held)
+        elif isinstance(held, list):
+            self._lists.append((held, list(held)))
+            self._within(held, depth)
+        elif isinstance(held, tuple):
+            self._within(held, depth)
+        elif isinstance(held, set):
+            self._sets.append((held, set(held)))
+        elif isinstance(getattr(held, "__dict__", None), dict) and _is_users(held):
+            self._dicts.append((held.__dict__, dict(held.__dict__)))
+            self._within(held.__dict__.values(), depth)
+
+    def _within(self, entries: Iterable[Any], depth: int) -> None:
+        for entry in entries:
+            kind = type(entry)
+            plain = self._plain.get(kind)
+            if plain is None:
+                plain = self._plain[kind] = _is_plain(kind)
+            if not plain:
+                self.add(entry, depth + 1)
+
+    def restore(self) -> None:
+        """Put everything back."""
+        for container in self._empty:
+            if container:
+                container.clear()
+        for table, items in self._dicts:
+            table.clear()
+            table.update(items)
+        for entries, held in self._lists:
+            entries[:] = held
+        for members, were in self._sets:
+            members.clear()
+            members.update(were)
+
+
+def _is_plain(kind: type) -> bool:
+    """Whether objects of a type are passed over: numbers, functions, tensors, and modules, which have their own turn."""
     import torch
 
-    if id(held) in seen or depth > DEEPEST or isinstance(held, torch.nn.Module):
-        return
-    seen.add(id(held))
-    within: list[Any] = []
-    if isinstance(held, dict):
-        yield _of_dict(held)
-        within = list(held.values())
-    elif isinstance(held, list):
-        yield _of_list(held)
-        within = list(held)
-    elif isinstance(held, tuple):
-        within = list(held)
-    elif isinstance(held, set):
-        yield _of_set(held)
-    elif isinstance(getattr(held, "__dict__", None), dict) and _is_users(held):
-        yield _of_dict(held.__dict__)
-        within = list(held.__dict__.values())
-    for entry in within:
-        if not isinstance(entry, PLAIN):
-            yield from _restores(entry, seen, depth + 1)
+    return issubclass(kind, (*PLAIN, torch.nn.Module)) or kind in (torch.Tensor, torch.nn.Parameter)
 
 
 def _is_users(held: Any) -> bool:
     """Whether an object is of the model's own kind: no class, nothing of torch or of the standard library."""
     library = type(held).__module__.partition(".")[0]
     return not isinstance(held, type) and library != "torch" and library not in sys.stdlib_module_names
-
-
-def _of_dict(table: dict[Any, Any]) -> Callable[[], None]:
-    saved = list(table.items())
-
-    def restore() -> None:
-        table.clear()
-        table.update(saved)
-
-    return restore
-
-
-def _of_list(entries: list[Any]) -> Callable[[], None]:
-    saved = list(entries)
-
-    def restore() -> None:
-        entries[:] = saved
-
-    return restore
-
-
-def _of_set(members: set[Any]) -> Callable[[], None]:
-    saved = set(members)
-
-    def restore() -> None:
-        members.clear()
-        members.update(saved)
-
-    return restore

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any
 
 from secateur.graph.sizes import COMPARISONS, OPERATIONS, Arithmetic, Expr, Literal, Size
@@ -26,6 +27,15 @@ an even number of heads)."""
 
 Note = Callable[[Size], None]
 _NOTE: ContextVar[Note | None] = ContextVar("note", default=None)
+
+
+def unnoted(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function while nobody is told of tracked integers that become plain numbers."""
+    token = _NOTE.set(None)
+    try:
+        return function(*args)
+    finally:
+        _NOTE.reset(token)
 
 
 @contextmanager
@@ -149,4 +159,9 @@ def expression(number: int) -> Expr:
 
 def as_size(number: int) -> Size:
     """Return the record of an integer argument."""
-    return Size(bare(number), expression(number))
+    return Size(bare(number), number.expr) if isinstance(number, TrackedInt) else _literal(bare(number))
+
+
+@lru_cache(maxsize=1024)
+def _literal(number: int) -> Size:
+    return Size(number, Literal(number))

@@ -2,35 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
-from attrs import define, field, frozen
+from attrs import define, field
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from secateur.graph.ir import ModuleCall, Op, Opaque, Ref, Source, Value
 from secateur.graph.sizes import Size
 from secateur.records import Intercept
-from secateur_builders.calls import calling_line, operation_name, own_name
-from secateur_builders.kernels import Kernel, kernel_of
-from secateur_builders.provenance import as_size, unnoted
-from secateur_builders.shapes import SIZE_CALLS
+from secateur_builders.calls import calling_line
+from secateur_builders.known import CHANGES_MEMORY, DECISIONS, VALUE_READS, Call
+from secateur_builders.provenance import TrackedInt, as_size, unnoted
 from secateur_builders.tensors import collect, map_nested, numbers_of, storage_of, to_meta, version_of
 
-VALUE_READS = frozenset({"numpy", "tolist", "array", "dlpack", "data_ptr", "storage", "untyped_storage"})
-"""Calls that take the numbers out of torch's sight; they are recorded without outputs, and no rule knows them."""
-
-DECISIONS = frozenset({"bool", "int", "float", "index", "item", "is_nonzero", "equal", "allclose", "contains"})
-"""Calls that turn a tensor into a plain value, by which the forward may take one path or another."""
-
-CHANGES_MEMORY = frozenset({"property_set", "set", "resize", "resize_as"})
-"""Calls after which a tensor may lie in other memory."""
-
+KEPT = frozenset({bool, float, str, type(None), type(Ellipsis)})
+"""Types of arguments that are written down as they are."""
 
 Place = tuple[str, Source | None]
 
@@ -64,37 +55,6 @@ class Record:
             dict(self.decisions),
             dict(self.names),
         )
-
-
-@frozen(eq=False)
-class Call:
-    """What is known of a torch function, whatever its arguments."""
-
-    name: str
-    in_place: bool
-    reflected: bool
-    own: bool
-    """Whether it is no function of torch; see `own_name`."""
-    size: Callable[..., Any] | None
-    """How a question about sizes is answered."""
-    kernel: Kernel | None
-    """What works out the shape of the outcome for tensors without data, for some operations."""
-
-    @classmethod
-    def of(cls, func: Any) -> Call:
-        """Look a function up."""
-        name, in_place, reflected = operation_name(func)
-        own = bool(own_name(func))
-        kernel = None if own else kernel_of(name, in_place)
-        return cls(name, in_place, reflected, own, SIZE_CALLS.get(name), kernel)
-
-
-def _touched(tensors: Sequence[Tensor], versions: Sequence[int | None]) -> set[int]:
-    """The identities of the tensors that were changed in place since they had these versions."""
-    return {id(t) for t, old in zip(tensors, versions, strict=True) if old is not None and version_of(t) != old}
-
-
-NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 class Recorder(TorchFunctionMode):
@@ -182,10 +142,10 @@ class Recorder(TorchFunctionMode):
             if any(meta) and not all(meta):
                 moved_args, moved_kwargs = map_nested(to_meta, args), map_nested(to_meta, kwargs)
             if call.kernel is not None and not torch.is_grad_enabled():
-                result = unnoted(call.kernel, (moved_args, moved_kwargs), NOTHING)
+                result = unnoted(call.kernel, moved_args, moved_kwargs)
                 in_place = in_place or (result is not None and result is moved_args[0])
         if result is None:
-            result = unnoted(self._call, (name, func, moved_args, moved_kwargs), NOTHING)
+            result = unnoted(self._call, name, func, moved_args, moved_kwargs)
         outputs: list[Tensor] = []
         collect((result,), outputs)
         changed = [tensors[0]] if name in ("setitem", "property_set") and tensors else []
@@ -255,11 +215,16 @@ class Recorder(TorchFunctionMode):
         self.record.numbers[size, calling_line()] = None
 
     def _argument(self, argument: Any) -> Any:
-        if isinstance(argument, tuple | list | slice | Mapping):
-            return map_nested(self._argument, argument)
+        kind = type(argument)
+        if kind is int or kind is TrackedInt:
+            return as_size(argument)
+        if kind in KEPT:
+            return argument
         if isinstance(argument, Tensor):
             return Ref(self.known[id(argument)])
-        if isinstance(argument, bool | float | str | None.__class__ | type(Ellipsis)):
+        if isinstance(argument, tuple | list | slice | Mapping):
+            return map_nested(self._argument, argument)
+        if isinstance(argument, float | str):
             return argument
         if isinstance(argument, int | np.integer):
             return as_size(int(argument) if isinstance(argument, np.integer) else argument)
@@ -322,3 +287,8 @@ def _types(module: nn.Module) -> tuple[str, ...]:
     """Qualified names of a module's type and of the modules it derives from, nearest first."""
     kinds = [kind for kind in type(module).__mro__ if issubclass(kind, nn.Module) and kind is not nn.Module]
     return tuple(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds) or ("torch.nn.modules.module.Module",)
+
+
+def _touched(tensors: Sequence[Tensor], versions: Sequence[int | None]) -> set[int]:
+    """The identities of the tensors that were changed in place since they had these versions."""
+    return {id(t) for t, old in zip(tensors, versions, strict=True) if old is not None and version_of(t) != old}

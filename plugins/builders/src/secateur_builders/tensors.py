@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
+
+from secateur_builders.provenance import TrackedInt
 
 LARGEST_CONSTANT = 1_000_000
 """Integer constants with more elements than this are not kept as data."""
@@ -24,6 +27,26 @@ def tensors_of(nested: Any) -> Iterator[Tensor]:
             yield from tensors_of(entry)
     elif isinstance(nested, slice):
         yield from tensors_of((nested.start, nested.stop, nested.step))
+
+
+PLAIN = frozenset({int, bool, float, str, type(None), TrackedInt, torch.dtype, torch.device})
+"""Types of arguments that hold no tensor."""
+
+
+def collect(entries: Iterable[Any], found: list[Tensor]) -> None:
+    """Append the tensors in nested tuples, lists, dicts and slices to a list, in order: a faster `tensors_of`."""
+    for entry in entries:
+        kind = type(entry)
+        if kind in PLAIN:
+            continue
+        if isinstance(entry, Tensor):
+            found.append(entry)
+        elif isinstance(entry, tuple | list):
+            collect(entry, found)
+        elif isinstance(entry, Mapping):
+            collect(entry.values(), found)
+        elif isinstance(entry, slice):
+            collect((entry.start, entry.stop, entry.step), found)
 
 
 def map_nested(function: Callable[[Any], Any], nested: Any) -> Any:
