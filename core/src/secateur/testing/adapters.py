@@ -151,8 +151,9 @@ def _networks(kind: type[nn.Module]) -> list[tuple[nn.Module, tuple[Tensor, ...]
     for way in ways:
         with warnings.catch_warnings(), suppress(Exception):  # most shapes fit few classes
             warnings.simplefilter("error")
-            network: Any = way(_made(kind))
-            found.append((randomised(network), (network.example(),)))
+            network: Any = randomised(way(_made(kind)))
+            network(network.example())
+            found.append((network, (network.example(),)))
     return found
 
 

@@ -127,8 +127,8 @@ def _laws_of(name: str, manager: PluginManager) -> Iterator[Law]:
                 yield Law(name, kind.noun, record.name, law, record, manager)
 
 
-def contract(plugin: str | Path | ModuleType) -> Callable[[Callable[..., Any]], Any]:
-    """Decorate a test with all laws that apply to a plugin; needs pytest.
+def contract(*plugins: str | Path | ModuleType) -> Callable[[Callable[..., Any]], Any]:
+    """Decorate a test with all laws that apply to a plugin, or to several; needs pytest.
 
     The test gets one law at a time::
 
@@ -136,11 +136,11 @@ def contract(plugin: str | Path | ModuleType) -> Callable[[Callable[..., Any]], 
         def test_contract(law):
             law()
 
-    `plugin`: as in `laws`.
+    `plugins`: as in `laws`.
     """
     import pytest
 
-    found = laws(plugin)
+    found = [law for plugin in plugins for law in laws(plugin)]
     mark = pytest.mark.parametrize("law", found, ids=[str(law) for law in found])
     return functools.partial(_mark, mark)
 

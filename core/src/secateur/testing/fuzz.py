@@ -36,7 +36,7 @@ CHUNK = 40
 """Seeds that a process checks at a time."""
 SHRUNK = 3
 """Failing seeds of one kind that are shrunk; the others are only named."""
-NATURAL = (MEETS_FIXED, INDIRECT, UNUSED, "it is an output of the model")
+NATURAL = (MEETS_FIXED, INDIRECT, UNUSED, "it is an output of the model", "rows are looked up by index")
 """Reasons that every network gives."""
 
 
@@ -244,7 +244,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console = Console(highlight=False)
     if arguments.show:
         for seed in seeds:
-            console.print(program_of(seed, arguments.renormalise), markup=False, soft_wrap=True)
+            console.print(str(program_of(seed, arguments.renormalise)), markup=False, soft_wrap=True)
         return 0
     try:
         summary = fuzz(seeds, jobs=arguments.jobs, renormalise=arguments.renormalise, console=Console(stderr=True))

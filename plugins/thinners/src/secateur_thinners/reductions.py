@@ -18,6 +18,7 @@ from secateur_thinners.pointwise import broadcast
 from secateur_thinners.table import rule
 
 REDUCTION = "input, dim|axis=None, keepdim|keepdims=False, dtype=None, correction=None, unbiased=None, p=None, ord=None"
+MODE = "input, dim=-1, keepdim=False"
 
 
 def reduction(summing: bool, zero: bool, places: bool = False) -> Callable[[Site], list[Sequence[Axis]]]:
@@ -82,11 +83,13 @@ def softmax(site: Site) -> Sequence[Axis]:
 
 
 def normalize(site: Site) -> Sequence[Axis]:
-    """x / norm(x): the norm is a root of a sum over one axis, exact where leaving slices are zero."""
+    """x / norm(x): for p above zero the norm is a root of a sum, exact where leaving slices are zero."""
     data = site["input"]
     dims = plain(site["dim"])
     for dim in dims if isinstance(dims, tuple) else (dims,):
-        if not data[int(dim)].zero:
+        if not plain(site["p"]) > 0:
+            site.fix(data[int(dim)], "a norm of an order that is not above zero is taken over it")
+        elif not data[int(dim)].zero:
             site.fix(data[int(dim)], "it is normalised, and pruned slices are not zero")
     return list(data.axes)
 
@@ -97,7 +100,8 @@ def secateur_op_rules() -> list[OpRule]:
     return [
         rule("sum nansum count_nonzero", REDUCTION, reduction(summing=True, zero=True)),
         rule("mean nanmean var std prod amax amin", REDUCTION, reduction(summing=False, zero=True)),
-        rule("median nanmedian mode", REDUCTION, reduction(summing=False, zero=True, places=True)),
+        rule("median nanmedian", REDUCTION, reduction(summing=False, zero=True, places=True)),
+        rule("mode", MODE, reduction(summing=False, zero=True, places=True)),
         rule("logsumexp all any var_mean std_mean", REDUCTION, reduction(summing=False, zero=False)),
         rule("argmax argmin", REDUCTION, reduction(summing=False, zero=False, places=True)),
         rule("max min", "input, dim|other=None, keepdim=False", extreme),

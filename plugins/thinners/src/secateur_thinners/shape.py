@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from secateur.coupling.labels import Axis, fixed
+from secateur.coupling.labels import Axis, Labels, fixed
 from secateur.coupling.site import Site, int_of, plain
 from secateur.graph.ir import Opaque
 from secateur.graph.sizes import AxisLength, Size
@@ -195,7 +195,11 @@ def atleast(site: Site) -> list[Sequence[Axis]]:
 
 
 def new_tensor(site: Site) -> Sequence[Axis]:
-    """A new tensor that takes only dtype and device from its input."""
+    """A new tensor that takes only dtype and device from its input; numbers that it copies stay."""
+    copied = site["data" if site.op.kind == "new_tensor" else "fill_value"]
+    for tensor in copied if isinstance(copied, tuple) else (copied,):
+        for axis in tensor.axes if isinstance(tensor, Labels) else ():
+            site.fix(axis, f"its numbers are copied by {site.op.kind}")
     return [fixed(length).nonzero() for length in site.shape]
 
 

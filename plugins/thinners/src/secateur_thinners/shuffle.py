@@ -18,6 +18,8 @@ def pixel_shuffle(site: Site) -> Sequence[Axis]:
     data, factor = site["input"], int_of(site["factor"])
     outer, inner = site.split(data[-3], len(data[-3]) // factor**2, factor**2)
     site.fix(inner, "its entries become neighbouring pixels")
+    for axis in data.axes[-2:]:
+        site.fix(axis, "pixels are shuffled along it")
     return [*data.axes[:-3], outer, *(fixed(length) for length in site.shape[-2:])]
 
 
@@ -25,6 +27,8 @@ def pixel_unshuffle(site: Site) -> Sequence[Axis]:
     """[..., C, H * r, W * r] becomes [..., C * r * r, H, W]."""
     data, factor = site["input"], int_of(site["factor"])
     channels = site.merge(data[-3], fixed(factor**2))
+    for axis in data.axes[-2:]:
+        site.fix(axis, "pixels are shuffled along it")
     return [*data.axes[:-3], channels, *(fixed(length) for length in site.shape[-2:])]
 
 

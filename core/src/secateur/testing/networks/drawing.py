@@ -54,10 +54,14 @@ class Drawing:
         """A number of channels."""
         return int(self.one_of(4, 6, 8, 8, 12))
 
+    def recent(self, kind: str = "") -> Feature:
+        """A feature, of a kind if one is named, recent ones more often."""
+        found = [feature for feature in self.pool if feature.kind == kind or not kind]
+        return found[max(self.rng.integers(len(found)), self.rng.integers(len(found)))]
+
     def pick(self, kind: str) -> Feature | None:
         """A feature of a kind, recent ones more often; None if there is none."""
-        found = [feature for feature in self.pool if feature.kind == kind]
-        return found[max(self.rng.integers(len(found)), self.rng.integers(len(found)))] if found else None
+        return self.recent(kind) if any(feature.kind == kind for feature in self.pool) else None
 
     # -- writing ----------------------------------------------------------------------------------------------
 
@@ -101,8 +105,7 @@ def random_network(seed: int, steps: int = 0) -> Program:
     add_inputs(drawing)
     made, due = 0, steps or int(drawing.rng.integers(2, 7))
     while made < due:
-        kinds = sorted({feature.kind for feature in drawing.pool})
-        table = STEPS[drawing.one_of(*kinds)]
+        table = STEPS[drawing.recent().kind]
         before = len(drawing.pool)
         table[int(drawing.rng.integers(len(table)))](drawing)
         made += len(drawing.pool) > before

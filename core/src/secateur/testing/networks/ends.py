@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from secateur.testing.networks.drawing import LENGTH, SIDE, Drawing, Feature
+from secateur.testing.networks.program import names_in
 
 BATCH, VOCABULARY = 2, 7
 
@@ -10,7 +11,7 @@ BATCH, VOCABULARY = 2, 7
 def add_inputs(drawing: Drawing) -> None:
     """One or two inputs, each followed by a layer that writes the first features."""
     for _ in range(1 + drawing.chance(0.3)):
-        kind = drawing.one_of("map", "map", "tokens", "tokens", "ids", "ids", "vector")
+        kind = drawing.one_of("map", "map", "map", "map", "tokens", "tokens", "ids", "ids", "vector")
         {"map": _map, "tokens": _tokens, "ids": _ids, "vector": _vector}[kind](drawing)
 
 
@@ -53,10 +54,12 @@ def _ids(drawing: Drawing) -> None:
 
 
 def choose_outputs(drawing: Drawing) -> list[str]:
-    """The last feature, sometimes another one, each behind a head or as it is."""
-    chosen = [drawing.pool[-1]]
-    while drawing.chance(0.25):
-        chosen.append(drawing.pool[int(drawing.rng.integers(len(drawing.pool)))])
+    """The last feature, some that nothing reads, now and then any, each behind a head or as it is."""
+    read = {name for line in drawing.lines for name in names_in(line).reads}
+    loose = [feature for feature in drawing.pool[:-1] if feature.name not in read]
+    chosen = [drawing.pool[-1], *(feature for feature in loose[-2:] if drawing.chance(0.6))]
+    if drawing.chance(0.15):
+        chosen.append(drawing.recent())
     return [_head(drawing, feature) for feature in dict.fromkeys(chosen)]
 
 

@@ -247,7 +247,21 @@ def to_vector(drawing: Drawing) -> None:
 
 
 STEPS: list[Step] = [
-    *(conv, conv, grouped, depthwise, norm, norm, channels_last_norm, activation, residual, residual, concatenation),
-    *(concatenation, parts, parts, gate, shuffle, shuffle, excitation, scale, pixels, wider, shared, smaller),
+    *(conv, conv, grouped, depthwise, norm, norm, norm, channels_last_norm, activation, activation, residual, residual),
+    *(
+        concatenation,
+        concatenation,
+        parts,
+        parts,
+        gate,
+        shuffle,
+        shuffle,
+        excitation,
+        scale,
+        pixels,
+        wider,
+        shared,
+        smaller,
+    ),
     *(to_tokens, to_vector),
 ]
