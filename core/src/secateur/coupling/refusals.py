@@ -9,12 +9,15 @@ import numpy as np
 from attrs import evolve, frozen
 
 from secateur.coupling.engine import Labelling
-from secateur.coupling.facts import Fix, Renormalisation
+from secateur.coupling.facts import Facts, Fix, Renormalisation
+from secateur.coupling.labels import Atoms
 from secateur.coupling.solver import Solution, components
 from secateur.coupling.units import TensorAxes, Units
 
 REQUEST = "renormalise=True prunes it all the same"
 INDIRECT = "it is tied, through a reshape or a grouped operation, to something that stays"
+MOST = 3
+"""Reasons that are given for what stays through products."""
 
 
 @frozen
@@ -66,10 +69,8 @@ def _fixed(labelling: Labelling, solution: Solution, axes: TensorAxes) -> list[R
         return []
     # Components without the fixes tell which fix explains which axis.
     _, part = components(facts.count, [(tie.left, tie.right) for tie in facts.ties])
-    explained: dict[int, list[Fix]] = {}
-    for fix in facts.fixes:
-        for component in np.unique(part[fix.atoms]):
-            explained.setdefault(int(component), []).append(fix)
+    explained = _explained(facts.fixes, part)
+    further: dict[int, list[Fix]] | None = None
     found = []
     for (name, axis), start, stop in zip(axes.keys, axes.starts[:-1], axes.starts[1:], strict=True):
         here = stays[start:stop]
@@ -80,9 +81,38 @@ def _fixed(labelling: Labelling, solution: Solution, axes: TensorAxes) -> list[R
         loud = [fix for fix in fixes if not fix.silent]
         if fixes and not loud:
             continue
-        reasons = tuple(dict.fromkeys(_reason(fix) for fix in loud)) or (INDIRECT,)
+        reasons = tuple(dict.fromkeys(_reason(fix) for fix in loud))
+        if not reasons:
+            further = further if further is not None else _through_products(facts, solution, part)
+            through = [fix for group in groups for fix in further.get(int(group), ()) if not fix.silent]
+            reasons = tuple(dict.fromkeys(f"{INDIRECT}: {_reason(fix)}" for fix in through[:MOST])) or (INDIRECT,)
         found.append(Refusal(name, axis, int(stop - start), int(here.sum()), reasons))
     return found
+
+
+def _explained(fixes: Sequence[Fix], part: Atoms) -> dict[int, list[Fix]]:
+    """{component: the fixes that name an atom of it}."""
+    found: dict[int, list[Fix]] = {}
+    for fix in fixes:
+        for component in np.unique(part[fix.atoms]):
+            found.setdefault(int(component), []).append(fix)
+    return found
+
+
+def _through_products(facts: Facts, solution: Solution, part: Atoms) -> dict[int, list[Fix]]:
+    """{component: the fixes that reach it through products}: what stays makes the sides of a product stay, and back."""
+    edges = []
+    for pair in facts.pairs:
+        shape = (len(pair.outer), len(pair.inner))
+        for side in (np.broadcast_to(pair.outer[:, None], shape), np.broadcast_to(pair.inner, shape)):
+            product, other = pair.product, side.reshape(-1)
+            both = (solution.of[product] == solution.fixed) & (solution.of[other] == solution.fixed)
+            edges.append((part[product[both]], part[other[both]]))
+    _, wide = components(int(part.max()) + 1, edges)
+    reached = _explained(facts.fixes, wide[part])
+    return {
+        component: reached[int(wide[component])] for component in range(len(wide)) if int(wide[component]) in reached
+    }
 
 
 def _reason(fix: Fix) -> str:
