@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from secateur.cli import console
 from secateur.cli.plan_options import add_plan_options, given, make_plan, prepare
 from secateur.cli.plan_view import size_of, size_table, units_and_dims
+from secateur.cli.zeros_view import show_zeros
 from secateur.errors import PlanError, SecateurError, ThinError
 from secateur.records import Command
 
@@ -29,8 +30,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_plan_options(parser)
     add = parser.add_argument
     add("-o", "--output", required=True, metavar="FILE", help="the checkpoint to write, such as thin.safetensors")
+    add("--zeros", action="store_true", help="remove what zeroed weights have silenced, and nothing else")
+    add(
+        "--accept",
+        type=float,
+        metavar="X",
+        help="with --zeros: also remove what changes the outputs by at most X of the largest (default: 0)",
+    )
     add("--plan", metavar="FILE", help="thin by this plan of secateur plan --json")
-    add("--no-verify", action="store_true", help="do not compare the thinned network with the masked one")
+    add("--no-verify", action="store_true", help="do not compare the thinned network with its reference")
     add("--latency", action="store_true", help="time the network before and after")
 
 
@@ -42,16 +50,14 @@ def run(arguments: argparse.Namespace) -> int:
     from secateur.thinning.transaction import thin
 
     check_replaceable(arguments.output)
-    if arguments.plan and (said := given(arguments)):
-        what = f"--plan says what leaves, {said[0]} does too"
-        raise SecateurError(what, where="secateur thin", hint="give one of them")
+    _check_options(arguments)
     saved = read_plan(arguments.plan) if arguments.plan else None
     out, progress = console.stdout(), console.stderr()
     with progress.status("building the model"):
         built, inputs = prepare(arguments)
         model = built.model
     with progress.status("planning"):
-        plan = saved or make_plan(arguments, built, inputs)
+        plan = saved or _planned(arguments, built, inputs)
         if saved is not None:
             _check_plan(model, saved, arguments.plan)
         before = size_of(model, inputs, arguments.builder)
@@ -63,10 +69,33 @@ def run(arguments: argparse.Namespace) -> int:
     latency = latency_pair(dense, model, inputs, repeats=50, warmup=5) if dense is not None else None
     save(arguments.output, model)
     out.print(_what_left(built, plan), markup=False)
+    show_zeros(out, plan)
     out.print(size_table(before, after, latency, batch=_batch(inputs)))
     _show_proof(out, report)
     _show_output(out, built, arguments.output)
     return 0
+
+
+def _check_options(arguments: argparse.Namespace) -> None:
+    """Raise `SecateurError` for two options that both say what leaves, or one that would say nothing."""
+    chooser = "--plan" if arguments.plan else "--zeros" if arguments.zeros else ""
+    said = [option for option in given(arguments) if not (arguments.zeros and option == "--keep")]
+    if arguments.plan and arguments.zeros:
+        said.append("--zeros")
+    if chooser and said:
+        what = f"{chooser} says what leaves, {said[0]} does too"
+        raise SecateurError(what, where="secateur thin", hint="give one of them")
+    if arguments.accept is not None and not arguments.zeros:
+        raise SecateurError("--accept goes with --zeros", where="secateur thin", hint="give both, or neither")
+
+
+def _planned(arguments: argparse.Namespace, built: NamedModel, inputs: tuple[Any, ...]) -> Plan:
+    from secateur.zeros.planner import plan_zeros
+
+    if not arguments.zeros:
+        return make_plan(arguments, built, inputs)
+    accept, keep = arguments.accept or 0.0, arguments.keep or ()
+    return plan_zeros(built.model, inputs, accept=accept, keep=keep, builder=arguments.builder)
 
 
 def _copy(model: nn.Module, name: str) -> nn.Module:
@@ -111,12 +140,12 @@ def _what_left(built: NamedModel, plan: Plan) -> str:
 
 def _show_proof(out: Console, report: Report) -> None:
     if report.difference is None:
-        out.print("masked and thinned were not compared (--no-verify)", style="yellow")
+        out.print(f"{report.plan.reference} and thinned were not compared (--no-verify)", style="yellow")
         return
     found = report.difference
     out.print(
-        f"masked and thinned outputs differ by {found.relative:.1e} relative, {found.absolute:.1e} absolute "
-        f"(tolerance {found.tolerance:.0e})",
+        f"{report.plan.reference} and thinned outputs differ by {found.relative:.1e} relative, "
+        f"{found.absolute:.1e} absolute (tolerance {found.tolerance:.0e})",
         style="green",
     )
 

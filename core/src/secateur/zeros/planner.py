@@ -101,7 +101,7 @@ def _with_accepted(
 ) -> tuple[Array, tuple[Remnant, ...], float]:
     """Let units leave that are silenced but not exactly, those of the smallest effect first, while it is accepted."""
     coupling, liveness = runner.coupling, search.liveness
-    loose = search.spared(liveness.settle(candidates, candidates))
+    loose = search.certified(candidates, candidates)
     causes = liveness.reasons(loose)
     obstructed = _none(coupling)
     for classes in causes.values():
@@ -114,7 +114,7 @@ def _with_accepted(
         own = _none(coupling)
         own[dim.classes] = obstructed[dim.classes]
         if own.any():
-            found.append((effect.size(search.certified(loose, own)), dim, own))
+            found.append((effect.size(liveness.settle(loose, own)), dim, own))
     found.sort(key=lambda entry: entry[0])
     chosen, tolerated, reached = exact, _none(coupling), 0.0
     remnants = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,9 @@ from attrs import frozen
 
 from secateur.thinning.planner import spare
 from secateur.zeros.certificate import dependent
-from secateur.zeros.constants import find_readers
+from secateur.zeros.constants import Constants, find_constants
 from secateur.zeros.forward import Runner
 from secateur.zeros.liveness import Liveness
-from secateur.zeros.readers import Reader
 
 Array = np.ndarray[Any, Any]
 
@@ -23,14 +21,14 @@ class Search:
     """The search in one network."""
 
     runner: Runner
-    readers: Mapping[str, Reader]
+    constants: Constants
     liveness: Liveness
 
     @classmethod
     def of(cls, runner: Runner) -> Search:
         """Run the network once to find its constants; raises `NotFollowedError` if they cannot be told."""
-        readers = find_readers(runner)
-        return cls(runner, readers, Liveness(runner.coupling, tuple(readers.values())))
+        constants = find_constants(runner)
+        return cls(runner, constants, Liveness(runner.coupling, tuple(constants.readers.values())))
 
     def certified(self, chosen: Array, tolerated: Array) -> Array:
         """The most of the chosen classes that can leave together without changing what is computed.
@@ -38,17 +36,17 @@ class Search:
         `tolerated`: classes whose constants may be folded though that is not exact; see `Liveness.settle`.
         """
         while True:
-            chosen = self.spared(self.liveness.settle(chosen, tolerated))
             chosen = self.liveness.settle(chosen, tolerated)
             if not chosen.any():
                 return chosen
             gone = self.liveness.gone(chosen)
-            blamed = dependent(self.runner, self.readers, gone)
+            blamed = dependent(self.runner, self.constants, gone)
             if blamed is None:
                 return np.zeros_like(chosen)
-            if not len(blamed):
+            spared = self.spared(chosen) if not len(blamed) else self.liveness.without(chosen, blamed)
+            if np.array_equal(spared, chosen):
                 return chosen
-            chosen = self.liveness.without(chosen, blamed)
+            chosen = spared
 
     def spared(self, chosen: Array) -> Array:
         """The chosen classes without some, so that something of every axis stays."""

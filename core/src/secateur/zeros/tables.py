@@ -45,7 +45,7 @@ POOLING: Final = (
 
 PRODUCTS: Final = (
     "linear conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d matmul mm bmm mv dot inner einsum "
-    "addmm addmv addbmm baddbmm bilinear tensordot embedding"
+    "addmm addmv addbmm baddbmm bilinear tensordot embedding scaled_dot_product_attention"
 )
 """Sums of products; those whose rules say so (`OpRule.contracts`) are told more exactly."""
 

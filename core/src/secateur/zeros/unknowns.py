@@ -53,14 +53,14 @@ class Unknowns:
         given = list(tensors_within((args, kwargs)))
         touched = [tensor for tensor in given if self.unknown(tensor)]
         hidden = any(not _holds_nan(tensor) for tensor in touched)
-        if touched and kind in READS:
-            raise NotFollowedError(f"the forward reads values ({kind}) that depend on what is not known")
         memories = {_memory(tensor) for tensor in given}
         state = torch.get_rng_state()
         result = self._result(kind, function, args, kwargs) if touched else function(*args, **kwargs)
         drawn = self.random and not torch.equal(state, torch.get_rng_state())
         whole = drawn or hidden or (bool(touched) and kind not in PASSES)
         made = list(tensors_within(result))
+        if touched and kind in READS and not made:  # `x.int()` is a cast, `int(x)` is not
+            raise NotFollowedError(f"the forward reads values ({kind}) that depend on what is not known")
         if kind == "setitem":
             made = given[:1]
         for tensor in made:
