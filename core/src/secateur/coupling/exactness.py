@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from attrs import evolve, frozen
 
-from secateur.coupling.facts import Facts, Renormalisation
+from secateur.coupling.facts import Compensation, Facts, Renormalisation
 from secateur.coupling.solver import Solution
 from secateur.coupling.units import Units
 
@@ -35,10 +35,7 @@ class Renormalised:
     @classmethod
     def of(cls, facts: Facts, solution: Solution) -> Renormalised:
         """Find what each renormalisation depends on."""
-        whole = {id(fact.op) for fact in facts.renormalisations if not fact.compensations}
-        found = tuple(  # an operation is compensated in all that it reads, or counts only what stays
-            evolve(fact, compensations=()) if id(fact.op) in whole else fact for fact in facts.renormalisations
-        )
+        found = tuple(_consistent(facts.renormalisations))
         facts.renormalisations[:] = found
         empty = np.empty(0, np.int64)
         rows = np.concatenate([empty, *(np.full(len(fact.atoms), i) for i, fact in enumerate(found))])
@@ -61,6 +58,30 @@ class Renormalised:
             touched = np.unique(self.rows[np.isin(self.bases, dim.classes)])
             made.append(evolve(dim, renormalisations=tuple(self.facts[i] for i in touched)) if len(touched) else dim)
         return made
+
+
+def _consistent(facts: Sequence[Renormalisation]) -> list[Renormalisation]:
+    """The facts, without compensations where an operation could not be compensated in all that it reads.
+
+    Such an operation counts only what stays, so nothing that it reads may be rescaled for the sake of another either.
+    """
+    found = list(facts)
+    while True:
+        whole = {id(fact.op) for fact in found if not fact.compensations}
+        barred = {_target(c) for old in facts if id(old.op) in whole for c in old.compensations}
+        dropped = [
+            index
+            for index, fact in enumerate(found)
+            if fact.compensations and (id(fact.op) in whole or any(_target(c) in barred for c in fact.compensations))
+        ]
+        if not dropped:
+            return found
+        for index in dropped:
+            found[index] = evolve(found[index], compensations=())
+
+
+def _target(compensation: Compensation) -> object:
+    return compensation.attribute or compensation.value
 
 
 def is_exact(dim: Units) -> bool:

@@ -34,22 +34,23 @@ def scaled_dot_product_attention(site: Site) -> Sequence[Axis]:
     length = query[-2]
     if isinstance(mask, Labels) and len(mask) > 1:
         length = _together(site, [length, mask[-2]], len(length))
-    grouped = bool(plain(site["enable_gqa"])) and len(key) > 2 and len(key[-3]) != len(query[-3])
+    several = len(query) > 2 and any(len(tensor) > 2 and len(tensor[-3]) != len(query[-3]) for tensor in (key, value))
+    grouped = bool(plain(site["enable_gqa"])) and several
     batch = [_heads(site, place, grouped and place == 3) for place in range(len(site.shape), 2, -1)]
     return [*batch, length.nonzero(), value[-1]]
 
 
 def _heads(site: Site, place: int, grouped: bool) -> Axis:
-    """One axis before the last two, counted from the end: zero where the values are."""
+    """One axis before the last two, counted from the end: zero where the values are, if each place has its own."""
     query, key, value, mask = site["query"], site["key"], site["value"], site["attn_mask"]
     length = site.shape[-place]
     own = [tensor[-place] for tensor in (query, mask) if isinstance(tensor, Labels) and len(tensor) >= place]
     others = [tensor[-place] for tensor in (key, value) if len(tensor) >= place]
-    zero = len(value) >= place and value[-place].zero
+    zero = len(value) >= place and len(value[-place]) == length and value[-place].zero
     if grouped:
         axis = _together(site, own, length)
-        outer, _ = site.split(axis, len(others[0]), length // len(others[0]))
         for other in others:
+            outer, _ = site.split(axis, len(other), length // len(other))
             site.tie(outer, other)
     else:
         axis = _together(site, [*own, *others], length)

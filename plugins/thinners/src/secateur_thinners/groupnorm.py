@@ -50,12 +50,12 @@ def rms_norm(site: Site) -> Sequence[Axis]:
     """As layer norm, without a bias.
 
     With k of C channels left, sum(x^2) / k + eps C / k is C / k times what it was, so a weight times sqrt(C / k) and
-    an eps times C / k leave the result as it was.
+    an eps times C / k leave the result as it was: if the others are zero, that is, else they are part of the sum.
     """
-    weight = site["weight"]
+    data, weight = site["input"], site["weight"]
     compensations = []
     module = site.op.module
-    if weight is not None and site.held_by(RMS_NORM, "weight", weight):
+    if weight is not None and data[-1].zero and site.held_by(RMS_NORM, "weight", weight):
         default = EPSILON.get(site.graph.values[site.op.outputs[0]].dtype, 0.0)
         compensations = [
             Compensation(power=-0.5, value=weight.name),
