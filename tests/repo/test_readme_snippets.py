@@ -1,28 +1,99 @@
-"""The Python blocks of README and docs run as written, one after another, beside the YAML blocks they read."""
+"""The code of README and docs does what it says: Python is run, files are written, and in tutorials commands are typed.
+
+A block whose first line is a comment with a path (`# net.py`) is written there; other Python blocks run one after
+another. In a tutorial, each line of a `console` block that begins with `$` is run, and every line below it must be in
+what it prints.
+"""
 
 from __future__ import annotations
 
+import importlib
+import os
 import re
+import shlex
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
+from secateur.cli.main import main
+from secateur.plugins import PluginManager, using
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-BLOCK = re.compile(r"^```(python|yaml)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(python|yaml|toml|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+FILE = re.compile(r"# (\S+\.(?:py|yaml|toml))\n")
+PROGRAMS = ("secateur", "python -m pytest", "pip install")
+"""What a tutorial may let its readers type; each runs with this Python."""
+OFFLINE = ("--no-index", "--no-deps", "--no-build-isolation", "--quiet", "--disable-pip-version-check")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for variable in ("COLUMNS", "FORCE_COLOR", "PYTHONPATH"):
+        monkeypatch.delenv(variable, raising=False)
     text = page.read_text(encoding="utf-8")
     namespace: dict[str, object] = {"__name__": "snippet"}
     found = BLOCK.findall(text)
     assert found or page.name != "README.md"
     for language, body in found:
-        if language == "yaml":
-            name = re.match(r"# (\S+\.yaml)\n", body)
-            if name:
-                Path(name[1]).write_text(body, encoding="utf-8")
-        else:
-            exec(compile(body, str(page), "exec"), namespace)
+        forget(tmp_path)
+        file = FILE.match(body)
+        if language == "console":
+            if page.parent.name == "tutorials":
+                type_commands(body, tmp_path, monkeypatch)
+        elif file:
+            Path(file[1]).parent.mkdir(parents=True, exist_ok=True)
+            Path(file[1]).write_text(body, encoding="utf-8")
+        elif language == "python":
+            with using(PluginManager.discover()):
+                exec(compile(body, str(page), "exec"), namespace)
+    forget(tmp_path)
+
+
+def forget(place: Path) -> None:
+    """Let modules of a folder be imported anew: its files change between blocks."""
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None)).startswith(str(place)):
+            del sys.modules[name]
+    importlib.invalidate_caches()
+
+
+def type_commands(block: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the commands of a block and look for the lines below each in its output."""
+    for typed in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+        command, *expected = typed.splitlines()
+        status, printed = run(command, place, monkeypatch)
+        assert status == 0, f"$ {command}\n{printed}"
+        output = " ".join(printed.split())
+        for line in expected:
+            assert " ".join(line.split()) in output, f"$ {command}\n{printed}\nhas no line\n{line}"
+
+
+def run(command: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:
+    """Run one command; what it installs is for this page alone, and nothing is fetched."""
+    program = next((program for program in PROGRAMS if command.startswith(f"{program} ")), None)
+    assert program, f"a tutorial may not type {command!r}"
+    words = shlex.split(command.removeprefix(program))
+    if program == "secateur":
+        forget(place)
+        with redirect_stdout(StringIO()) as out, redirect_stderr(out):
+            return main(words), out.getvalue()
+    start = ["pytest", "-p", "no:cacheprovider"]
+    if program == "pip install":
+        words = [re.sub(r"\[.*\]$", "", word) for word in words if word != "-e"]
+        sources = [str(place / word / "src") for word in words]  # before what is installed: as an editable install
+        site = str(place / "site")
+        for folder in (site, *sources):
+            monkeypatch.syspath_prepend(folder)
+        monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*sources, site]))
+        start = ["pip", "install", *OFFLINE, "--target", site]
+    done = subprocess.run(
+        [sys.executable, "-m", *start, *words], capture_output=True, text=True, timeout=300, check=False
+    )
+    return done.returncode, done.stdout + done.stderr

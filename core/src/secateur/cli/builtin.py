@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secateur.cli import plan_command, plugins_command, run_command, thin_command
+from secateur.cli import new_command, plan_command, plugins_command, run_command, thin_command
 from secateur.hookspecs import hookimpl
 from secateur.records import Command
 
@@ -10,4 +10,10 @@ from secateur.records import Command
 @hookimpl
 def secateur_commands() -> list[Command]:
     """Add the commands of the core."""
-    return [plan_command.COMMAND, plugins_command.COMMAND, run_command.COMMAND, thin_command.COMMAND]
+    return [
+        new_command.COMMAND,
+        plan_command.COMMAND,
+        plugins_command.COMMAND,
+        run_command.COMMAND,
+        thin_command.COMMAND,
+    ]
