@@ -9,6 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import secateur
+
 Forward = Callable[[Any, Tensor], Tensor]
 
 
@@ -144,7 +146,11 @@ FUSED: dict[str, Callable[[Any, Tensor], Any]] = {
 def test_fused_queries_keys_and_values(law: Any, name: str) -> None:
     model, x = Fused(FUSED[name]), law.normal(2, 5, 10)
     law(model, x, {"qkv.weight": (18, 10), "proj.weight": (10, 6)})
-    assert sizes(law, model, x) == [4, 6]
+    assert [dim.exact for dim in law.plan(model, x).dims if dim.size == 6] == [True, False]
+    report = secateur.thin(model, law.plan(model, x, renormalise=True))
+    assert report.difference is not None
+    assert report.difference.relative <= 1e-11
+    assert model.q.weight.shape == (6, 10)
 
 
 class OneKey(nn.Module):
@@ -167,7 +173,7 @@ def test_one_head_of_keys_for_all_queries(law: Any) -> None:
     law(model, law.normal(2, 5, 10), {"q.weight": (6, 10), "kv.weight": (6, 10), "out.weight": (10, 6)})
 
 
-def test_a_scale_taken_from_the_shape_keeps_the_width(law: Any) -> None:
+def test_a_scale_taken_from_the_shape_frees_the_width_on_request(law: Any) -> None:
     def scaled(m: Any, x: Tensor) -> Tensor:
         q, k, v = m.projected(x)
         weights = (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1)

@@ -7,7 +7,7 @@ Records are frozen, hold names and functions, and import no torch. Core collects
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import field, frozen
 
@@ -87,13 +87,27 @@ Intercept = Callable[[str, str, Callable[..., Any], tuple[Any, ...], Mapping[str
 """`intercept(name, kind, function, args, kwargs)` does one call; `function(*args, **kwargs)` would do it plainly."""
 
 
+class Run(Protocol):
+    """How a builder runs a model again, with every call in someone else's hands."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        inputs: tuple[Any, ...] | Mapping[str, Any],
+        intercept: Intercept,
+        scales: Mapping[str, int] | None = None,
+    ) -> Any:
+        """Return what the forward returns; `scales`: {size expression: the integer to take for it where it becomes a
+        floating-point number}."""
+
+
 @frozen(kw_only=True)
 class GraphBuilder:
     """Turns a model and example inputs into a `Graph` and leaves the model exactly as it was."""
 
     name: str
     build: Callable[[nn.Module, tuple[Any, ...] | Mapping[str, Any]], Graph]
-    run: Callable[[nn.Module, tuple[Any, ...] | Mapping[str, Any], Intercept], Any] | None = None
+    run: Run | None = None
     """Runs the forward in eval mode on the model's own tensors and gives its outputs; every call of a torch function is
     done by `intercept` instead. An operation bears the name it has in the graph; calls that only ask for a property
     of a tensor come too, under names the graph does not have."""

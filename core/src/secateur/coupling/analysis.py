@@ -12,7 +12,7 @@ from secateur.coupling.engine import Labelling, label
 from secateur.coupling.exactness import Renormalised
 from secateur.coupling.labels import Atoms
 from secateur.coupling.refusals import Refusal, refusals_of
-from secateur.coupling.sizes import probe
+from secateur.coupling.sizes import probe, renormalise_scales
 from secateur.coupling.solver import Solution, solve
 from secateur.coupling.system import SizeSystem
 from secateur.coupling.units import TensorAxes, TensorAxis, Units, dims_of, keep_something
@@ -123,6 +123,7 @@ def analyse(
     axes = TensorAxes.of(labelling)
     while probe(labelling, solution) or keep_something(labelling, solution, axes):
         solution = solve(labelling.facts)
+    renormalise_scales(labelling, solution)
     renormalised = Renormalised.of(labelling.facts, solution)
     dims = renormalised.noted(dims_of(labelling, solution, axes, renormalised.marks(solution.classes)))
     prunable = tuple(dim for dim in dims if renormalise or not dim.renormalisations)

@@ -41,6 +41,11 @@ def unfollowed(graph: Graph, facts: Facts, labels: Mapping[str, Labels]) -> list
         for size, source in graph.numbers
         if may_change(size.expr)
     ]
+    found += [
+        SizeFact(size.expr, nothing, None, size.value, f"{size} scales something at {source}", scales=True)
+        for size, source in graph.scales
+        if may_change(size.expr)
+    ]
     return found
 
 

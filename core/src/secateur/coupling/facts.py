@@ -64,19 +64,6 @@ class Compensation:
 
 
 @frozen(eq=False)
-class Renormalisation:
-    """An operation reads the size of a vector: what leaves it changes the scale of what stays.
-
-    With `compensations` the change can be undone exactly.
-    """
-
-    atoms: Atoms
-    reason: str
-    op: Op | None
-    compensations: tuple[Compensation, ...] = ()
-
-
-@frozen(eq=False)
 class SizeFact:
     """An integer of a call, or an attribute, that must equal the number of atoms of a vector that stay.
 
@@ -89,6 +76,23 @@ class SizeFact:
     constant: int = 0
     use: str = ""
     """What else than a length the integer is used for, and where, if no axis follows it."""
+    scales: bool = False
+    """The integer only scales something: units that change it renormalise."""
+
+
+@frozen(eq=False)
+class Renormalisation:
+    """An operation reads the size of a vector: what leaves it changes the scale of what stays.
+
+    With `compensations` the change can be undone exactly.
+    """
+
+    atoms: Atoms
+    reason: str
+    op: Op | None
+    compensations: tuple[Compensation, ...] = ()
+    size: SizeFact | None = None
+    """The integer that changes, if it is not the length of `atoms` itself."""
 
 
 @define(eq=False)

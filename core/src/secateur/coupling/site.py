@@ -96,6 +96,13 @@ class Site:
         self._facts.renormalisations.append(Renormalisation(axis.atoms, reason, self.op, compensations))
         return Axis(axis.atoms, zero=True)
 
+    def scale(self, size: Any) -> None:
+        """An integer argument by which the operation scales its input: units that change it renormalise."""
+        if isinstance(size, Size) and not isinstance(size.expr, Literal):
+            self._facts.followed.add(id(size))
+            use, nothing = f"it is scaled by {size}", np.empty(0, np.int64)
+            self._facts.sizes.append(SizeFact(size.expr, nothing, self.op, size.value, use, scales=True))
+
     def leave_unmasked(self, parameter: Labels, axis: int) -> None:
         """The masked network must not set leaving slices of a parameter to zero: the operation is undefined there.
 

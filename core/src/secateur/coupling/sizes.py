@@ -7,14 +7,14 @@ Where it fails, the vectors it speaks of are tied, or else those units stay, wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from attrs import frozen
 
 from secateur.coupling.engine import Labelling
-from secateur.coupling.facts import SizeFact
+from secateur.coupling.facts import Renormalisation, SizeFact
 from secateur.coupling.labels import Atoms
 from secateur.coupling.lengths import tie_lengths
 from secateur.coupling.solver import Solution, unique
@@ -31,24 +31,40 @@ def probe(labelling: Labelling, solution: Solution) -> bool:
     several vectors change together (`C // num_heads`), shows here.
     """
     system = SizeSystem(labelling)
-    wrong = _wrong(system, solution)
+    wrong = _wrong(system, solution, scales=False)
     # Contradictions between attributes are settled first: what they fix may make the other sizes fit again.
     wrong = [entry for entry in wrong if isinstance(entry[0].expr, Attribute)] or wrong
     if sum([tie_lengths(system, fact) for fact, _ in wrong]):
         return True  # what was tied may make the other sizes fit again
-    representative = np.zeros(solution.classes, np.int64)
-    representative[solution.of] = np.arange(len(solution.of))
-    for fact, units in wrong:
-        nearest = representative.copy()  # an atom of the vector itself stands best for a unit of it
-        for atoms in (system.bound[fact.expr].atoms if fact.expr in system.bound else fact.atoms, fact.atoms):
-            nearest[solution.of[atoms]] = atoms
-        labelling.facts.fix(nearest[units], _reason(fact), hint="use sizes that follow the tensor's shape", op=fact.op)
+    for fact, atoms in _atoms_of(wrong, system, solution):
+        labelling.facts.fix(atoms, _reason(fact), hint="use sizes that follow the tensor's shape", op=fact.op)
     return bool(wrong)
 
 
-def _wrong(system: SizeSystem, solution: Solution) -> list[tuple[SizeFact, Array]]:
+def renormalise_scales(labelling: Labelling, solution: Solution) -> None:
+    """Record that units renormalise if their leaving changes a size that scales something."""
+    system = SizeSystem(labelling)
+    for fact, atoms in _atoms_of(_wrong(system, solution, scales=True), system, solution):
+        labelling.facts.renormalisations.append(Renormalisation(atoms, fact.use, fact.op, size=fact))
+
+
+def _atoms_of(
+    wrong: Sequence[tuple[SizeFact, Array]], system: SizeSystem, solution: Solution
+) -> Iterator[tuple[SizeFact, Atoms]]:
+    """The facts with an atom for each unit; one of the vectors they speak of stands best for a unit of it."""
+    representative = np.zeros(solution.classes, np.int64)
+    representative[solution.of] = np.arange(len(solution.of))
+    for fact, units in wrong:
+        nearest = representative.copy()
+        for atoms in reversed(system.vectors(fact)):
+            nearest[solution.of[atoms]] = atoms
+        yield fact, nearest[units]
+
+
+def _wrong(system: SizeSystem, solution: Solution, scales: bool) -> list[tuple[SizeFact, Array]]:
     """The facts that fail when one unit leaves, with the base classes of those units."""
-    facts = [(fact, system.vectors(fact)) for fact in system.labelling.facts.sizes if not system.defines(fact)]
+    sizes = [fact for fact in system.labelling.facts.sizes if fact.scales == scales and not system.defines(fact)]
+    facts = [(fact, system.vectors(fact)) for fact in sizes]
     changes = Changes.of([vector for _, vectors in facts for vector in vectors], solution)
     found = []
     with np.errstate(divide="ignore", invalid="ignore"):

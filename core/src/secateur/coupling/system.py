@@ -67,8 +67,9 @@ class SizeSystem:
         return list(found.values())
 
     def failing(self, count: Count) -> list[SizeFact]:
-        """The facts that do not hold when `count(vector)` atoms of each vector stay."""
-        return [fact for fact in self.labelling.facts.sizes if np.any(self.fails(fact, count))]
+        """The facts that do not hold when `count(vector)` atoms of each vector stay; what only scales may change."""
+        facts = [fact for fact in self.labelling.facts.sizes if not fact.scales]
+        return [fact for fact in facts if np.any(self.fails(fact, count))]
 
     def fails(self, fact: SizeFact, count: Count, least: Count | None = None) -> Any:
         """Whether (for arrays: where) a fact does not hold.

@@ -133,7 +133,9 @@ class Graph:
     attributes: Mapping[tuple[str, str], Any] = field(factory=dict)
     """Integers, and tuples of integers, that modules hold: {(module path, attribute): value}."""
     numbers: tuple[tuple[Size, Source | None], ...] = ()
-    """Sizes that were read as plain numbers (`x.shape[1] ** -0.5`), and where."""
+    """Sizes that were read as plain numbers (`int(x.shape[1])`) or compared, and where."""
+    scales: tuple[tuple[Size, Source | None], ...] = ()
+    """Sizes that became floating-point numbers (`x.shape[1] ** -0.5`), and where: they scale something."""
     unused: tuple[str, ...] = ()
     """Parameters that took no part in any recorded call."""
     decisions: tuple[str, ...] = ()

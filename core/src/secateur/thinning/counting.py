@@ -28,6 +28,7 @@ class Renormalising:
     scalings: list[Scaling] = field(factory=list)
     attributes: dict[tuple[str, str], tuple[Any, Any]] = field(factory=dict)
     counted: list[Counted] = field(factory=list)
+    scales: dict[str, int] = field(factory=dict)
 
 
 def renormalising(model: nn.Module, gone: Leaving) -> Renormalising:
@@ -36,11 +37,16 @@ def renormalising(model: nn.Module, gone: Leaving) -> Renormalising:
     Raises `PlanError` if one parameter or attribute would have to be rescaled in two ways.
     """
     found = Renormalising()
+    sizes = SizeSystem(gone.coupling.labelling)
     factors: dict[Any, float] = {}
     counted: dict[str, Op] = {}
     for fact in gone.coupling.labelling.facts.renormalisations:
         share = gone.count(fact.atoms) / len(fact.atoms)
-        if share == 1 or fact.op is None:
+        if share == 1:
+            continue
+        if fact.op is None:
+            if fact.size is not None:
+                found.scales[str(fact.size.expr)] = int(sizes.value(fact.size.expr, gone.count))
             continue
         if not fact.compensations and not fact.op.training:
             counted[fact.op.name] = fact.op
@@ -58,7 +64,7 @@ def renormalising(model: nn.Module, gone: Leaving) -> Renormalising:
                     where=where,
                     hint="keep the dims that renormalise",
                 )
-    found.counted = [_counted(op, gone) for op in counted.values()]
+    found.counted = [_counted(op, gone, sizes) for op in counted.values()]
     return found
 
 
@@ -70,9 +76,8 @@ def _rescale(model: nn.Module, compensation: Compensation, factor: float, found:
     found.attributes[compensation.attribute] = (held, (compensation.default if held is None else held) * factor)
 
 
-def _counted(op: Op, gone: Leaving) -> Counted:
+def _counted(op: Op, gone: Leaving, sizes: SizeSystem) -> Counted:
     labelling = gone.coupling.labelling
-    sizes = SizeSystem(labelling)
 
     def axes_of(name: str) -> Axes:
         leaving = {

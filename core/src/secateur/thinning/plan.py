@@ -68,6 +68,8 @@ class Plan:
     """Parameters that are rescaled before the cut, so that operations that read sizes compute the same."""
     counted: tuple[Counted, ...] = ()
     """Operations that must count only what stays for the masked network to be the reference."""
+    scales: Mapping[str, int] = field(factory=dict)
+    """{size expression: its value in the thin network} of integers that scale something in the masked network."""
     unmasked: frozenset[tuple[str, int]] = frozenset()
     """(parameter, axis) whose leaving slices keep their values in the masked network: zero is not in their domain."""
     builder: str = "trace"
@@ -140,6 +142,7 @@ class Plan:
             "cautions": list(self.cautions),
             "scalings": [scaling.to_dict() for scaling in self.scalings],
             "counted": [counted.to_dict() for counted in self.counted],
+            "scales": dict(self.scales),
             "unmasked": sorted([name, axis] for name, axis in self.unmasked),
             "builder": self.builder,
             "silenced": None if self.silenced is None else self.silenced.to_dict(),
@@ -165,6 +168,7 @@ class Plan:
                 cautions=tuple(str(caution) for caution in saved["cautions"]),
                 scalings=tuple(Scaling.from_dict(entry) for entry in saved["scalings"]),
                 counted=tuple(Counted.from_dict(entry) for entry in saved["counted"]),
+                scales={str(expr): int(value) for expr, value in saved["scales"].items()},
                 unmasked=frozenset((str(name), int(axis)) for name, axis in saved["unmasked"]),
                 builder=str(saved["builder"]),
                 silenced=None if saved["silenced"] is None else Silenced.from_dict(saved["silenced"]),

@@ -178,6 +178,7 @@ def make_plan(
         cautions=_cautions(coupling),
         scalings=tuple(scales.scalings),
         counted=tuple(scales.counted),
+        scales=scales.scales,
         unmasked=frozenset(coupling.labelling.facts.unmasked),
         builder=coupling.graph.builder,
         silenced=silenced,

@@ -1,7 +1,8 @@
 """The reference of exactness: what the masked network gives on the example inputs.
 
 Operations that read the size of a pruned axis, and for which nothing compensates, are made to count only what stays:
-they get the staying slices of their arguments, and their results are spread out again with zeros in between.
+they get the staying slices of their arguments, and their results are spread out again with zeros in between. Sizes
+that the forward scales by are taken as they are in the thin network.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def reference(model: nn.Module, plan: Plan, inputs: Any) -> list[Tensor]:
     if plan.silenced is not None:
         return outputs(model, inputs)
     with zeroed(model, plan):
-        return _counting(model, plan, inputs) if plan.counted else outputs(model, inputs)
+        return _counting(model, plan, inputs) if plan.counted or plan.scales else outputs(model, inputs)
 
 
 def _counting(model: nn.Module, plan: Plan, inputs: Any) -> list[Tensor]:
@@ -56,7 +57,7 @@ def _counting(model: nn.Module, plan: Plan, inputs: Any) -> list[Tensor]:
         return _spread(made, entry)
 
     with quiet(model):
-        made = run(model, placed(inputs, model), intercept)
+        made = run(model, placed(inputs, model), intercept, plan.scales)
     if missed:
         raise ThinError(
             f"the operation {min(missed)!r} of the plan does not run on these inputs",

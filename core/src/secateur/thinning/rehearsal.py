@@ -1,4 +1,4 @@
-"""A rehearsal on tensors without data: does the thin network run, and with the outputs' shapes as before?
+"""A rehearsal on tensors without data: does the thin network run, with shapes and numbers as before?
 
 Nothing is computed and nothing of the model is changed, so a plan that cannot work is refused before anything is
 committed. A model that does not run without data (it reads values) is not rehearsed; verification runs it for real.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
 
 from secateur.errors import ThinError
 from secateur.graph.nested import tensors_in
@@ -19,8 +21,6 @@ from secateur.thinning.state import get_attribute, set_attribute
 if TYPE_CHECKING:
     from torch import nn
 
-Shapes = list[tuple[int, ...]]
-
 
 def rehearse(model: nn.Module, plan: Plan, inputs: Any) -> bool:
     """Run the dense and the thin network without data; return whether that was possible.
@@ -31,38 +31,68 @@ def rehearse(model: nn.Module, plan: Plan, inputs: Any) -> bool:
     if run is None:
         return False
     try:
-        dense = _shapes(model, inputs, run, None)
+        dense = _rehearsed(model, inputs, run, None)
     except Exception:  # noqa: BLE001 - it needs values: the verification on real tensors will tell
         return False
     try:
-        thin = _shapes(model, inputs, run, plan)
+        thin = _rehearsed(model, inputs, run, plan)
     except Exception as error:
         raise ThinError(
             f"the thin network would not run: {type(error).__name__}: {error}",
             where="thin",
             hint="the model is as it was; keep the dims involved with keep=, and please report the model",
         ) from error
-    for index, (before, after) in enumerate(zip(dense, thin, strict=True)):
+    for index, (before, after) in enumerate(zip(dense.shapes, thin.shapes, strict=True)):
         if before != after:
             raise ThinError(
                 f"output {index} of the thin network would have shape {after} instead of {before}",
                 where="thin",
                 hint="the model is as it was; keep the dims involved with keep=, and please report the model",
             )
+    if not plan.scales and not any(isinstance(new, float) for _, new in plan.attributes.values()):
+        _same_numbers(dense, thin)  # otherwise numbers change on purpose
     return True
 
 
-def _shapes(model: nn.Module, inputs: Any, run: Callable[..., Any], plan: Plan | None) -> Shapes:
+@frozen(eq=False)
+class _Rehearsal:
+    """The shapes of the outputs, and the floating-point numbers that each operation was given."""
+
+    shapes: list[tuple[int, ...]]
+    numbers: Mapping[str, tuple[float, ...]]
+
+
+def _same_numbers(dense: _Rehearsal, thin: _Rehearsal) -> None:
+    """Raise `ThinError` for a number that derives from a size in a way that planning could not see."""
+    for name, before in dense.numbers.items():
+        after = thin.numbers.get(name, before)
+        if before != after:
+            raise ThinError(
+                f"the operation {name!r} would be given {after} instead of {before}: a number that derives from a "
+                "size that changes, by a computation that could not be followed",
+                where="thin",
+                hint="the model is as it was; keep the dims that are read there with keep=, or compute the number "
+                "once, in the module's __init__",
+            )
+
+
+def _rehearsed(model: nn.Module, inputs: Any, run: Callable[..., Any], plan: Plan | None) -> _Rehearsal:
     import torch
     from torch.utils import _pytree as pytree
 
     def bare(leaf: Any) -> Any:
         return leaf.to("meta") if isinstance(leaf, torch.Tensor) and leaf.is_floating_point() else leaf
 
+    numbers: dict[str, tuple[float, ...]] = {}
+
+    def noting(name: str, kind: str, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        numbers[name] = tuple(leaf for leaf in pytree.tree_leaves((args, kwargs)) if isinstance(leaf, float))
+        return _on_meta(function, args, kwargs)
+
     with preserved(model), torch.no_grad():
         _empty(model, plan)
-        made = run(model, pytree.tree_map(bare, inputs), _on_meta)
-    return [tuple(tensor.shape) for tensor in tensors_in(made)[0]]
+        made = run(model, pytree.tree_map(bare, inputs), noting)
+    return _Rehearsal([tuple(tensor.shape) for tensor in tensors_in(made)[0]], numbers)
 
 
 def _empty(model: nn.Module, plan: Plan | None) -> None:
@@ -88,7 +118,7 @@ def _empty(model: nn.Module, plan: Plan | None) -> None:
         set_attribute(model, module_path, attribute, list(new) if isinstance(held, list) else new)
 
 
-def _on_meta(name: str, kind: str, function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
+def _on_meta(function: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Any:
     """Do one call; if tensors with and without data meet, all go without."""
     import torch
     from torch.utils import _pytree as pytree

@@ -3,7 +3,9 @@
 A `TrackedInt` is an ordinary `int` for everything that computes with it, and carries an expression over axis lengths,
 module attributes and literals. Arithmetic with + - * // % builds larger expressions; anything else (`int()`, division,
 powers) gives a plain number, which is noted as such, with the line that asked for it: `losses` collects the notes.
-So is every comparison: what a branch was decided by must come out the same after thinning.
+What becomes a floating-point number (`C ** -0.5`) only scales something, and is noted apart. So is every comparison:
+what a branch was decided by must come out the same after thinning. (Not seen is `2.0 * C`, which Python computes
+without asking the integer.)
 """
 
 from __future__ import annotations
@@ -38,14 +40,22 @@ def unnoted(function: Callable[..., Any], *args: Any) -> Any:
         _NOTE.reset(token)
 
 
+Scale = Callable[[Size], int]
+_SCALE: ContextVar[Scale | None] = ContextVar("scale", default=None)
+
+
 @contextmanager
-def losses(note: Note | None) -> Iterator[None]:
-    """While the body runs, `note` is told of every tracked integer that becomes a plain number; None: nobody is."""
-    token = _NOTE.set(note)
+def losses(note: Note | None, scale: Scale | None = None) -> Iterator[None]:
+    """While the body runs, `note` is told of every tracked integer that becomes a plain number; None: nobody is.
+
+    `scale` is told instead of what becomes a floating-point number, and answers with the integer to take for it.
+    """
+    tokens = _NOTE.set(note), _SCALE.set(scale)
     try:
         yield
     finally:
-        _NOTE.reset(token)
+        _NOTE.reset(tokens[0])
+        _SCALE.reset(tokens[1])
 
 
 class TrackedInt(int):
@@ -84,13 +94,26 @@ def _lost(number: TrackedInt) -> None:
         note(Size(bare(number), number.expr))
 
 
+def _scaled(number: Any) -> Any:
+    """What a number is taken for where it becomes a floating-point one."""
+    scale = _SCALE.get()
+    if not isinstance(number, TrackedInt):
+        return number
+    if scale is None:
+        _lost(number)
+        return bare(number)
+    return scale(Size(bare(number), number.expr))
+
+
 def _operator(symbol: str, name: str, swapped: bool) -> Callable[[TrackedInt, Any], Any]:
     compute = OPERATIONS[symbol]
     plain = getattr(int, name)
 
     def apply(self: TrackedInt, other: Any) -> Any:
+        if isinstance(other, float):
+            return getattr(float(_scaled(self)), name)(other)
         if not isinstance(other, int):
-            if isinstance(other, float | complex):
+            if isinstance(other, complex):
                 _lost(self)
             return plain(self, other)
         left, right = (other, self) if swapped else (self, other)
@@ -121,7 +144,11 @@ def _leaving(name: str) -> Callable[..., Any]:
     plain = getattr(int, name)
 
     def apply(self: TrackedInt, *others: Any) -> Any:
+        if any(isinstance(other, float) for other in others) and hasattr(float, name):
+            return getattr(float(_scaled(self)), name)(*others)
         made = plain(self, *others)
+        if isinstance(made, float):
+            return plain(_scaled(self), *map(_scaled, others))
         if made is not NotImplemented or any(isinstance(other, float | complex) for other in others):
             for number in (self, *others):
                 if isinstance(number, TrackedInt):

@@ -38,6 +38,8 @@ class Record:
     """The module and line at which a tensor was first used that no recorded call had made."""
     numbers: dict[tuple[Size, Source | None], None] = field(factory=dict)
     """Sizes that were read as plain numbers or compared, and where."""
+    scales: dict[tuple[Size, Source | None], None] = field(factory=dict)
+    """Sizes that became floating-point numbers, and where."""
     decisions: dict[str, None] = field(factory=dict)
     """Places at which values of tensors were read."""
     names: dict[str, int] = field(factory=dict)
@@ -52,6 +54,7 @@ class Record:
             set(self.used),
             self.lost,
             dict(self.numbers),
+            dict(self.scales),
             dict(self.decisions),
             dict(self.names),
         )
@@ -67,9 +70,10 @@ class Recorder(TorchFunctionMode):
         on_meta: bool,
         training: bool,
         intercept: Intercept | None = None,
+        scales: Mapping[str, int] | None = None,
     ) -> None:
         super().__init__()
-        self.intercept = intercept
+        self.intercept, self.scales = intercept, scales or {}
         self.record, self.paths, self.on_meta, self.training = record, names, on_meta, training
         self.stack: list[str] = []
         self.known: dict[int, str] = {}
@@ -209,6 +213,11 @@ class Recorder(TorchFunctionMode):
                 if key not in own:
                     found[self.known[key]] = None
         return tuple(found)
+
+    def note_scale(self, size: Size) -> int:
+        """Remember a size that became a floating-point number; return what to take for it."""
+        self.record.scales[size, calling_line()] = None
+        return self.scales.get(str(size.expr), size.value)
 
     def note_number(self, size: Size) -> None:
         """Remember a size that was read as a plain number."""

@@ -79,6 +79,7 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
         aliases=run.stand_ins.aliases,
         attributes=run.stand_ins.attributes,
         numbers=tuple(record.numbers),
+        scales=tuple(record.scales),
         unused=unused,
         decisions=tuple(record.decisions),
         training_failure=failure,
@@ -86,14 +87,15 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
     )
 
 
-def run(model: nn.Module, inputs: Inputs, intercept: Intercept) -> Any:
+def run(model: nn.Module, inputs: Inputs, intercept: Intercept, scales: Mapping[str, int] | None = None) -> Any:
     """Run the forward in eval mode on the model's own tensors, each call of a torch function done by `intercept`.
 
-    Operations bear the names they have in the graph of the same model and inputs. What the forward raises is raised.
+    Operations bear the names they have in the graph of the same model and inputs. `scales`: {size expression: the
+    integer to take for it where it becomes a floating-point number}. What the forward raises is raised.
     """
     from secateur_builders.recorder import Record
 
-    return _run(model, inputs, Record(), "own", training=False, intercept=intercept).result
+    return _run(model, inputs, Record(), "own", training=False, intercept=intercept, scales=scales).result
 
 
 class _Run:
@@ -114,6 +116,7 @@ def _run(
     device: Device,
     training: bool,
     intercept: Intercept | None = None,
+    scales: Mapping[str, int] | None = None,
 ) -> _Run:
     from torch.utils import _pytree as pytree
 
@@ -126,7 +129,7 @@ def _run(
     leaves, structure = pytree.tree_flatten(inputs)
     with substituted(model, device, training) as stand_ins:
         run = _Run(stand_ins, device)
-        recorder = Recorder(record, paths, device == "meta", training, intercept)
+        recorder = Recorder(record, paths, device == "meta", training, intercept, scales)
         for name, tensor in stand_ins.tensors.items():
             if name in record.values:
                 recorder.bind(name, tensor)
@@ -138,7 +141,7 @@ def _run(
             recorder.define(name, leaf, "input") for name, leaf in zip(names, given, strict=True) if _is_tensor(leaf)
         )
         arguments = pytree.tree_unflatten(given, structure)
-        with recorder.watching_modules(), losses(recorder.note_number), recorder:
+        with recorder.watching_modules(), losses(recorder.note_number, recorder.note_scale), recorder:
             run.result = model(**arguments) if isinstance(inputs, Mapping) else model(*arguments)
         found, run.opaque = tensors_in(run.result)
         run.outputs = tuple(dict.fromkeys(recorder.name_of(tensor) for tensor in found))
@@ -185,7 +188,7 @@ def _done(record: Record, training: bool) -> list[tuple[Any, ...]]:
 
 def _read(record: Record) -> set[tuple[int, Source | None]]:
     """The sizes that were read as numbers, by value and place: the two runs name their tensors differently."""
-    return {(size.value, source) for size, source in record.numbers}
+    return {(size.value, source) for size, source in (*record.numbers, *record.scales)}
 
 
 def _note_hidden_call(record: Record, outputs: Mapping[str, None]) -> None:

@@ -106,18 +106,23 @@ def clamp(site: Site) -> Sequence[Axis]:
 def sums(site: Site) -> Sequence[Axis]:
     """Zero where every tensor is; a number that is added makes it non-zero."""
     arguments = site["args"]
+    for argument in arguments:
+        site.scale(argument)
     numbers = any(not isinstance(argument, Labels) for argument in arguments)
     return broadcast(site, arguments, _never if numbers else all)
 
 
 def product(site: Site) -> Sequence[Axis]:
     """Zero where any factor is."""
+    site.scale(site["other"])
     return broadcast(site, [site["input"], site["other"]], any)
 
 
 def quotient(site: Site) -> Sequence[Axis]:
     """Zero where the numerator is; a denominator that is zero on pruned slices makes it infinite."""
     numerator, denominator = site["input"], site["other"]
+    site.scale(numerator)
+    site.scale(denominator)
     if isinstance(denominator, Labels):
         for axis in denominator.axes:
             if axis.free and axis.zero:
