@@ -223,6 +223,16 @@ def test_the_effect_can_be_accepted(law: Any, normal: Any) -> None:
     assert law_broken == pytest.approx(left.effect, rel=1e-9)
 
 
+def test_no_effect_on_the_examples_is_no_proof(law: Any, normal: Any) -> None:
+    model, x = convolutions(law, 1), normal(2, 3, 8, 8)
+    with torch.no_grad():
+        model[3].bias.fill_(-1e3)  # nothing passes the rectifier, on these inputs
+    plan = secateur.plan_zeros(model, (x,))
+    assert sizes(plan) == {"0": [1]}
+    assert [(left.effect, left.accepted) for left in plan.silenced.remnants] == [(0.0, False)]
+    assert sizes(secateur.plan_zeros(model, (x,), accept=1e-12)) == {"0": [0, 1, 2]}
+
+
 def test_what_was_accepted_is_measured_again_by_thin(law: Any, normal: Any) -> None:
     model, x = convolutions(law, 1), normal(2, 3, 8, 8)
     saved = secateur.plan_zeros(model, (x,), accept=10).to_dict()

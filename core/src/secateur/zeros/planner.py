@@ -119,9 +119,10 @@ def _with_accepted(
     chosen, tolerated, reached = exact, _none(coupling), 0.0
     remnants = []
     for size, dim, own in found:
-        more = search.certified(loose, tolerated | own) if size <= accept else chosen
-        together = effect.size(more) if size <= accept else size
-        accepted = size <= accept and together <= accept
+        small = accept > 0 and size <= accept  # no effect on the examples is no proof
+        more = search.certified(loose, tolerated | own) if small else chosen
+        together = effect.size(more) if small else size
+        accepted = small and together <= accept
         if accepted:
             chosen, tolerated, reached = more, tolerated | own, together
         why = tuple(reason for reason, classes in causes.items() if (classes & own).any())
