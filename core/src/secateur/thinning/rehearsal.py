@@ -1,4 +1,4 @@
-"""A rehearsal on tensors without data: does the thin network run, with shapes and numbers as before?
+"""A rehearsal on tensors without data shows whether the thin network runs, with shapes and numbers as before.
 
 Nothing is computed and nothing of the model is changed, so a plan that cannot work is refused before anything is
 committed. A model that does not run without data (it reads values) is not rehearsed; verification runs it for real.
