@@ -19,8 +19,8 @@ from secateur.records import LayerAdapter, OpRule
 from secateur_thinners.batchnorm import stays_zero
 
 RMS_NORM = "torch.nn.modules.normalization.RMSNorm"
-EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-7, "float16": 2.0**-10}
-"""What RMS norm adds if it is given no eps: the spacing of the dtype at one."""
+EPSILON = {"float64": 2.0**-52, "float32": 2.0**-23, "bfloat16": 2.0**-23, "float16": 2.0**-23}
+"""What RMS norm adds if it is given no eps: the spacing at one of the dtype it computes in."""
 
 
 def group_norm(site: Site) -> Sequence[Axis]:

@@ -138,10 +138,18 @@ def secateur_op_rules() -> list[OpRule]:
 
 @hookimpl
 def secateur_layer_adapters() -> list[LayerAdapter]:
-    """The widths that `nn.MultiheadAttention` holds; its number of heads and their width follow from the call."""
+    """The widths that `nn.MultiheadAttention` holds; its number of heads and their width follow from the call.
+
+    `nn.Transformer` holds the width too, and compares its inputs with it.
+    """
     mirrors = {
         "embed_dim": "in_proj_weight:1|q_proj_weight:1",
         "kdim": "in_proj_weight:1|k_proj_weight:1",
         "vdim": "in_proj_weight:1|v_proj_weight:1",
     }
-    return [LayerAdapter(name="multihead", types=("torch.nn.modules.activation.MultiheadAttention",), mirrors=mirrors)]
+    return [
+        LayerAdapter(name="multihead", types=("torch.nn.modules.activation.MultiheadAttention",), mirrors=mirrors),
+        LayerAdapter(
+            name="transformer", types=("torch.nn.modules.transformer.Transformer",), mirrors={"d_model": "input:-1"}
+        ),
+    ]
