@@ -18,6 +18,7 @@ DEFAULTS: Final[dict[str, Any]] = {
     "keep": [],
     "scope": "local",
     "round_to": 1,
+    "renormalise": False,
 }
 """What leaves if nobody says otherwise; the parser holds None, so that a command can tell."""
 
@@ -46,6 +47,12 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     add("--keep", action="append", metavar="GLOB", help="dims or parameters that stay whole (repeatable)")
     add("--scope", choices=("local", "global"), help="rank within each dim, or all dims together (default: local)")
     add("--round-to", type=int, metavar="N", help="what stays of a dim is rounded up to a multiple of N (default: 1)")
+    add(
+        "--renormalise",
+        action="store_true",
+        default=None,
+        help="also prune what operations average over (layer norm, attention scales): it changes their scale",
+    )
     add("--builder", default="trace", metavar="NAME", help="what records the graph (default: trace)")
 
 

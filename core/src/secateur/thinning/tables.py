@@ -27,7 +27,7 @@ def plan_table(plan: Plan) -> Table:
     table.add_column("dim", overflow="fold")
     for header in ("kept", "of", "leaves"):
         table.add_column(header, justify="right", no_wrap=True)
-    notes = ["; ".join(filter(None, (_partners(plan, dim), "" if dim.exact else "renormalises"))) for dim in plan.dims]
+    notes = ["; ".join(filter(None, (_partners(plan, dim), _class(dim)))) for dim in plan.dims]
     if any(notes):
         table.add_column("together with", overflow="fold")
     for dim, note in zip(plan.dims, notes, strict=True):
@@ -41,6 +41,13 @@ def plan_table(plan: Plan) -> Table:
             style="" if share else "dim",
         )
     return table
+
+
+def _class(dim: Dim) -> str:
+    """What is to be said of a dim whose size an operation reads."""
+    if not dim.renormalises:
+        return ""
+    return "compensated" if dim.exact else "renormalises"
 
 
 def _partners(plan: Plan, dim: Dim) -> str:
