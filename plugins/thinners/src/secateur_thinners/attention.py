@@ -9,13 +9,19 @@ from E: then E renormalises, and rescaling the rows that write the queries compe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
+from typing import TYPE_CHECKING
 
+from secateur.coupling.binding import bind
 from secateur.coupling.facts import Compensation
 from secateur.coupling.labels import Axis, Labels, fixed
 from secateur.coupling.site import Site, plain
 from secateur.coupling.writers import rows_of
 from secateur.hookspecs import hookimpl
 from secateur.records import OpRule
+
+if TYPE_CHECKING:
+    from secateur.graph.ir import Graph, Op
 
 SIGNATURE = "query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False"
 SCALE = "the attention scale is derived from its length"
@@ -76,6 +82,14 @@ def _compensation(site: Site, query: Labels) -> list[Compensation]:
     return [Compensation(power=0.5, value=name, indices=rows.indices) for name in (rows.weight, rows.bias) if name]
 
 
+def attention_macs(op: Op, graph: Graph) -> int:
+    """Scores and weighted sums: L * S * (E + V) for each head."""
+    bound = bind(op, SIGNATURE)
+    key, value = (graph.values[bound[name].name].shape for name in ("key", "value"))
+    *heads, length, _ = graph.values[op.outputs[0]].shape
+    return prod(heads) * length * key[-2] * (key[-1] + value[-1])
+
+
 @hookimpl
 def secateur_op_rules() -> list[OpRule]:
     """The rule for attention in one call."""
@@ -85,5 +99,6 @@ def secateur_op_rules() -> list[OpRule]:
             ops=("scaled_dot_product_attention",),
             signature=SIGNATURE,
             apply=scaled_dot_product_attention,
+            macs=attention_macs,
         )
     ]

@@ -9,17 +9,22 @@ rows compensates.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from math import prod
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from attrs import frozen
 
+from secateur.coupling.binding import bind
 from secateur.coupling.facts import Compensation
 from secateur.coupling.labels import Axis, Labels
 from secateur.coupling.site import Site, int_of, plain
 from secateur.hookspecs import hookimpl
 from secateur.records import LayerAdapter, OpRule
 from secateur_thinners.attention import SCALE
+
+if TYPE_CHECKING:
+    from secateur.graph.ir import Graph, Op
 
 SIGNATURE = (
     "query, key, value, embed_dim_to_check, num_heads, in_proj_weight, in_proj_bias, bias_k, bias_v, add_zero_attn, "
@@ -123,6 +128,17 @@ def _weights(site: Site, heads: Axis) -> Sequence[Axis]:
     return axes
 
 
+def multi_head_macs(op: Op, graph: Graph) -> int:
+    """Four projections, the scores, and the weighted sums."""
+    bound = bind(op, SIGNATURE)
+    query, key, value = (graph.values[bound[name].name].shape for name in ("query", "key", "value"))
+    out = graph.values[bound["out_proj_weight"].name].shape
+    batch = query[1] if len(query) == 3 else 1
+    width = query[-1]
+    projected = query[0] * width * query[-1] + key[0] * width * (key[-1] + value[-1]) + query[0] * prod(out)
+    return batch * (projected + 2 * query[0] * key[0] * width)
+
+
 @hookimpl
 def secateur_op_rules() -> list[OpRule]:
     """The rule for `torch.nn.functional.multi_head_attention_forward`."""
@@ -132,6 +148,7 @@ def secateur_op_rules() -> list[OpRule]:
             ops=("multi_head_attention_forward",),
             signature=SIGNATURE,
             apply=multi_head_attention,
+            macs=multi_head_macs,
         )
     ]
 
