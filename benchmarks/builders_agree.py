@@ -25,7 +25,7 @@ from secateur.errors import SecateurError
 from secateur.thinning.planner import couple
 from secateur_models.torchvision_models import NAMES, SIZES, WITH_INIT_WEIGHTS, build
 
-SMALL = {"alexnet": 64, "inception_v3": 75, "shufflenet": 32, "squeezenet": 64, "maxvit": 224, "vit": 224}
+SMALL = {"alexnet": 64, "inception_v3": 299, "shufflenet": 32, "squeezenet": 64, "maxvit": 224, "vit": 224}
 """The least height and width of inputs by the beginning of a network's name; 32 for any other."""
 
 Unit = frozenset[tuple[str, int, int]]
@@ -49,9 +49,7 @@ def main() -> int:
     print(f"{'model':<20} {'dims trace':>10} {'dims export':>11} {'trace s':>8} {'export s':>8}  result")
     differing = []
     for name in arguments.models:
-        model = build(name, **({"init_weights": False} if name in WITH_INIT_WEIGHTS else {})).eval()
-        size = size_of(name)
-        traced, exported = (look(model, torch.zeros(arguments.batch, 3, size, size), b) for b in ("trace", "export"))
+        traced, exported = compare(name, arguments.batch)
         found = difference(traced, exported)
         print(
             f"{name:<20} {traced.dims:>10} {exported.dims:>11} {traced.seconds:>8.2f} {exported.seconds:>8.2f}  "
@@ -70,6 +68,14 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", default=NAMES, metavar="NAME", help="torchvision classifiers")
     parser.add_argument("--batch", type=int, default=1, help="how many example inputs there are (default: 1)")
     return parser.parse_args()
+
+
+def compare(name: str, batch: int) -> tuple[Side, Side]:
+    """What the builders "trace" and "export" lead to, for one network."""
+    model = build(name, **({"init_weights": False} if name in WITH_INIT_WEIGHTS else {})).eval()
+    size = size_of(name)
+    example = torch.zeros(batch, 3, size, size)
+    return look(model, example, "trace"), look(model, example, "export")
 
 
 def size_of(name: str) -> int:
