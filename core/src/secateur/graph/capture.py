@@ -19,10 +19,37 @@ def trace(model: nn.Module, example_inputs: tuple[Any, ...] | Mapping[str, Any],
     `example_inputs`: a tuple (positional) or a dict (keyword arguments) that the model's `forward` takes; a single
     tensor stands for a tuple of one. The model is left exactly as it was.
 
-    Raises `CaptureError` if the forward fails, naming the module and line, and `PluginError` for an unknown builder.
+    Raises `CaptureError` if the forward fails, naming the module and line, or if the model is distributed, and
+    `PluginError` for an unknown builder.
     """
     build = current().builders[builder].build
+    _check_not_distributed(model)
     return check(build(model, normalise_inputs(example_inputs)))
+
+
+DISTRIBUTED = ("DistributedDataParallel", "FullyShardedDataParallel")
+"""Types of torch that hook the parameters of the module they wrap, or cut them up."""
+
+
+def _check_not_distributed(model: Any) -> None:
+    """Raise `CaptureError` for a model whose parameters others keep account of: they would go on with the old ones."""
+    from torch import nn
+
+    for path, module in model.named_modules() if isinstance(model, nn.Module) else ():
+        where = f"model.{path}" if path else "model"
+        if type(module).__name__ in DISTRIBUTED:
+            raise CaptureError(
+                f"it is wrapped in {type(module).__name__}",
+                where=where,
+                hint=f"give the model inside, {where}.module, and wrap it anew after thinning",
+            )
+        for name, parameter in module._parameters.items():
+            if type(parameter).__module__.startswith("torch.distributed"):
+                raise CaptureError(
+                    f"it is sharded over processes ({type(parameter).__name__})",
+                    where=f"{where}.{name}",
+                    hint="plan and thin before sharding",
+                )
 
 
 def normalise_inputs(example_inputs: Any) -> tuple[Any, ...] | Mapping[str, Any]:

@@ -31,6 +31,13 @@ def check_fits(model: nn.Module, plan: Plan) -> None:
                 "it is scripted by torch.jit, which cannot change its shape", where=where, hint="thin, then script"
             )
     tensors = named_tensors(model)
+    for name in plan.cuts:
+        if name in tensors and tensors[name].is_inference():
+            raise ThinError(
+                "it was made in torch.inference_mode, and cannot be changed any more",
+                where=name,
+                hint="make or load the model outside of it",
+            )
     for name, shape in plan.shapes.items():
         if name not in tensors:
             raise ThinError("the plan names it, the model does not have it", where=name, hint=ANOTHER)

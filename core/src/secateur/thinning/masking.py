@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from secateur.errors import ThinError
 from secateur.thinning.conditions import check_fits
 from secateur.thinning.plan import Indices, Plan
 from secateur.thinning.state import named_tensors
@@ -22,10 +23,17 @@ def masked(model: nn.Module, plan: Plan) -> nn.Module:
 
     Constants that a plan made from zeros folds into biases are in them.
 
-    Raises `ThinError` if the plan was made for another model.
+    Raises `ThinError` if the plan was made for another model, or the model cannot be copied.
     """
     check_fits(model, plan)
-    twin = copy.deepcopy(model, results_held(model))
+    try:
+        twin = copy.deepcopy(model, results_held(model))
+    except Exception as error:
+        raise ThinError(
+            f"the model cannot be copied: {type(error).__name__}: {error}",
+            where="masked",
+            hint="secateur.thin verifies without a copy",
+        ) from error
     zero_slices(twin, plan)
     return twin
 

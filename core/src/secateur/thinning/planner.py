@@ -131,6 +131,12 @@ def scorer(model: nn.Module, coupling: Coupling, criterion: str) -> Any:
         try:
             return np.asarray(record.score(members))
         except Exception as error:
+            if bare := [member.name for member in members if member.tensor.is_meta]:
+                raise PlanError(
+                    f"it has no data (it is on the meta device) for the criterion {criterion!r} to look at",
+                    where=bare[0],
+                    hint="load the weights first",
+                ) from error
             raise PluginError(
                 f"the criterion {criterion!r} of {source} failed: {type(error).__name__}: {error}", where=dim.name
             ) from error

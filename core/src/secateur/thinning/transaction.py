@@ -65,6 +65,12 @@ def thin(
         rehearse(model, plan, inputs)
     with _all_or_nothing() as journal:
         masked = _reference(model, plan, inputs) if verify else []
+        if verify and not masked:
+            raise ThinError(
+                "the model returns no tensor, so that nothing could be compared",
+                where="thin",
+                hint="let forward return what counts, or give verify=False",
+            )
         _commit(model, plan, optimizer, journal)
         difference = _verified(model, plan, inputs, masked) if verify else None
         journal.callback(rewinding(model))
@@ -86,8 +92,13 @@ def replay(model: nn.Module, plan: Plan) -> None:
 
 @contextmanager
 def _all_or_nothing() -> Iterator[ExitStack]:
-    """A journal whose callbacks undo what the body did, the last first, if the body fails."""
-    with ExitStack() as journal:
+    """A journal whose callbacks undo what the body did, the last first, if the body fails.
+
+    Tensors made in inference mode could never be trained again, so that it is left meanwhile.
+    """
+    import torch
+
+    with torch.inference_mode(False), ExitStack() as journal:
         try:
             yield journal
         except BaseException as error:
@@ -153,6 +164,8 @@ def _cut(tensor: Tensor, axes: Mapping[int, Indices]) -> Tensor:
     for axis, indices in axes.items():
         kept = np.setdiff1d(np.arange(tensor.shape[axis]), indices, assume_unique=True)
         thin = thin.index_select(axis, torch.from_numpy(kept).to(tensor.device))
+    if tensor.layout != torch.strided:  # the gradient of a sparse embedding
+        return thin
     for layout, rank in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
         if tensor.dim() == rank and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=layout):
             return thin.contiguous(memory_format=layout)

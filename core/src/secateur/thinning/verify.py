@@ -107,7 +107,7 @@ def compare(reference: list[Tensor], other: list[Tensor], dtype: torch.dtype) ->
     for left, right in zip(reference, other, strict=True):
         if not left.numel():
             continue
-        a, b = left.to(torch.float64), right.to(torch.float64)
+        a, b = (_real(tensor).to(torch.float64) for tensor in (left, right))
         same = (a == b) | (a.isnan() & b.isnan())  # infinities and NaN of the reference must be matched
         gap = torch.where(same, 0.0, (a - b).abs())
         largest = float(torch.where(a.isfinite(), a.abs(), 0.0).max())
@@ -118,8 +118,15 @@ def compare(reference: list[Tensor], other: list[Tensor], dtype: torch.dtype) ->
     return Difference(absolute, relative, tolerance)
 
 
-def float_dtype(model: nn.Module) -> torch.dtype:
-    """The dtype of the model's first floating-point parameter."""
+def _real(tensor: Tensor) -> Tensor:
     import torch
 
-    return next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    return torch.view_as_real(tensor.resolve_conj()) if tensor.is_complex() else tensor
+
+
+def float_dtype(model: nn.Module) -> torch.dtype:
+    """The dtype of the model's first floating-point parameter, or of the parts of the first complex one."""
+    import torch
+
+    found = (p.dtype.to_real() for p in model.parameters() if p.is_floating_point() or p.is_complex())
+    return next(found, torch.float32)
