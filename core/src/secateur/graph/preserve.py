@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import define, field
 
+from secateur.graph.modules import modules_of
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -32,7 +34,7 @@ def preserved(model: nn.Module) -> Iterator[None]:
     import torch
 
     snapshot = Snapshot()
-    for module in model.modules():
+    for _, module in modules_of(model):
         snapshot.add(module.__dict__)
     states = (torch.get_rng_state(), random.getstate(), np.random.get_state())
     try:
@@ -104,7 +106,7 @@ class Snapshot:
 
 
 def _is_plain(kind: type) -> bool:
-    """Whether objects of a type are passed over: numbers, functions, tensors, and modules, which have their own turn."""
+    """Whether objects of a type are passed over: numbers, functions, tensors, and modules, which have their turn."""
     import torch
 
     return issubclass(kind, (*PLAIN, torch.nn.Module)) or kind in (torch.Tensor, torch.nn.Parameter)

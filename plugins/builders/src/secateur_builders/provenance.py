@@ -30,18 +30,18 @@ an even number of heads)."""
 Note = Callable[[Size], None]
 _NOTE: ContextVar[Note | None] = ContextVar("note", default=None)
 
+Scale = Callable[[Size], int]
+_SCALE: ContextVar[Scale | None] = ContextVar("scale", default=None)
+
 
 def unnoted(function: Callable[..., Any], *args: Any) -> Any:
     """Call a function while nobody is told of tracked integers that become plain numbers."""
-    token = _NOTE.set(None)
+    tokens = _NOTE.set(None), _SCALE.set(None)
     try:
         return function(*args)
     finally:
-        _NOTE.reset(token)
-
-
-Scale = Callable[[Size], int]
-_SCALE: ContextVar[Scale | None] = ContextVar("scale", default=None)
+        _NOTE.reset(tokens[0])
+        _SCALE.reset(tokens[1])
 
 
 @contextmanager
@@ -62,12 +62,14 @@ class TrackedInt(int):
     """An integer with the expression it came from."""
 
     expr: Expr
-    depth: int
+    depth: int = 0
 
     def __new__(cls, value: int, expr: Expr, depth: int = 0) -> TrackedInt:
         """Make one from its value, its expression and how deeply that is nested."""
-        made = super().__new__(cls, value)
-        made.expr, made.depth = expr, depth
+        made = int.__new__(cls, value)
+        made.expr = expr
+        if depth:
+            made.depth = depth
         return made
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from secateur.graph.ir import ModuleCall, Op, Opaque, Ref, Source, Value
+from secateur.graph.modules import modules_of
 from secateur.graph.sizes import Size
 from secateur.records import Intercept
 from secateur_builders.calls import calling_line
@@ -286,7 +287,7 @@ def _fresh(name: str, taken: Mapping[str, Any], counts: dict[str, int]) -> str:
 def note_uncalled(model: nn.Module, record: Record) -> None:
     """Note the modules that were never called, as calls without inputs: functions may have used their weights."""
     called = {call.module for call in record.calls}
-    for path, module in model.named_modules():
+    for path, module in modules_of(model):
         if path not in called and any(True for _ in module.parameters(recurse=False)):
             types = _types(module)
             record.calls.append(ModuleCall(path, types[0], (), (), types[1:]))

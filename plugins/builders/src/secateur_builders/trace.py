@@ -2,8 +2,8 @@
 
 Parameters and floating-point inputs live on the `meta` device, so nothing is computed and nothing is copied; integer
 inputs stay real, so that masks and indices computed from them stay known. If the forward needs values (a branch on
-data, `.item()`), it is run on the real tensors instead. Then it is run once more in training mode, and what that adds
-(auxiliary classifiers, noise) is recorded too: what may leave must fit both.
+data, `.item()`), it is run on the real tensors instead. If it may depend on the flag `training`, it is run once more in
+training mode, and what that adds (auxiliary classifiers) is recorded too: what may leave must fit both.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from secateur.records import GraphBuilder, Intercept, OpRule
 if TYPE_CHECKING:
     from torch import nn
 
+    from secateur_builders.flags import Readers
     from secateur_builders.recorder import Record
     from secateur_builders.substitute import Device, StandIns
 
@@ -33,20 +34,13 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
     """Record the graph of one forward; see the module's docstring. Raises `CaptureError` if the forward fails."""
     from torch import nn
 
-    from secateur_builders.recorder import Record, note_uncalled
+    from secateur_builders.flags import FUSED
+    from secateur_builders.recorder import note_uncalled
 
     if not isinstance(model, nn.Module):
         raise CaptureError(f"expected a torch.nn.Module, got {type(model).__name__}", where="model")
     _check_modules(model)
-    record = Record()
-    try:
-        run = _run(model, example_inputs, record, "meta", training=False)
-    except Exception:  # noqa: BLE001 - any failure on meta is retried on real tensors, whose error is reported
-        record = Record()
-        try:
-            run = _run(model, example_inputs, record, "real", training=False)
-        except Exception as error:
-            raise _failure(model, error) from error
+    record, run, readers = _first_run(model, example_inputs)
     if not record.ops:
         raise CaptureError(
             f"no torch operation was seen while {type(model).__name__} ran",
@@ -55,15 +49,16 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
         )
     outputs = dict.fromkeys(run.outputs)
     opaque = run.opaque
-    longer = record.longer()
     failure = ""
-    try:
-        trained = _run(model, example_inputs, longer, run.device, training=True)
-    except Exception as error:  # noqa: BLE001 - such a model is used in eval mode only; the plan says so
-        failure = f"{type(error).__name__}: {error}".splitlines()[0]
-    else:
-        if _adds_something(record, longer):
-            record, outputs, opaque = longer, outputs | dict.fromkeys(trained.outputs), opaque or trained.opaque
+    if readers.depends or any(op.kind in FUSED for op in record.ops.values()):
+        longer = record.longer()
+        try:
+            trained = _run(model, example_inputs, longer, run.device, training=True)
+        except Exception as error:  # noqa: BLE001 - such a model is used in eval mode only; the plan says so
+            failure = f"{type(error).__name__}: {error}".splitlines()[0]
+        else:
+            if _adds_something(record, longer):
+                record, outputs, opaque = longer, outputs | dict.fromkeys(trained.outputs), opaque or trained.opaque
     unused = _unused(run.stand_ins, record)
     note_uncalled(model, record)
     if record.lost:
@@ -85,6 +80,24 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
         training_failure=failure,
         builder="trace",
     )
+
+
+def _first_run(model: nn.Module, inputs: Inputs) -> tuple[Record, _Run, Readers]:
+    """Run in eval mode: without data and seeing who reads the flag `training`; without seeing; on real tensors."""
+    from secateur_builders.flags import Readers
+    from secateur_builders.recorder import Record
+
+    attempts: tuple[tuple[Device, Readers | None], ...] = (("meta", Readers()), ("meta", None), ("real", None))
+    for device, readers in attempts:
+        record = Record()
+        try:
+            run = _run(model, inputs, record, device, training=False, readers=readers)
+        except Exception as error:
+            if device == "real":  # the failures before are retried; this one is the user's
+                raise _failure(model, error) from error
+        else:
+            return record, run, readers or Readers(depends=True)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def run(model: nn.Module, inputs: Inputs, intercept: Intercept, scales: Mapping[str, int] | None = None) -> Any:
@@ -117,17 +130,19 @@ def _run(
     training: bool,
     intercept: Intercept | None = None,
     scales: Mapping[str, int] | None = None,
+    readers: Readers | None = None,
 ) -> _Run:
     from torch.utils import _pytree as pytree
 
+    from secateur.graph.modules import modules_of
     from secateur.graph.nested import tensors_in
     from secateur_builders.provenance import losses
     from secateur_builders.recorder import Recorder
     from secateur_builders.substitute import substituted
 
-    paths = {id(module): path for path, module in model.named_modules()}
+    paths = {id(module): path for path, module in modules_of(model)}
     leaves, structure = pytree.tree_flatten(inputs)
-    with substituted(model, device, training) as stand_ins:
+    with substituted(model, device, training, readers) as stand_ins:
         run = _Run(stand_ins, device)
         recorder = Recorder(record, paths, device == "meta", training, intercept, scales)
         for name, tensor in stand_ins.tensors.items():
@@ -157,9 +172,10 @@ def _adds_something(record: Record, longer: Record) -> bool:
 def _done(record: Record, training: bool) -> list[tuple[Any, ...]]:
     """What one run did with floating-point tensors (batch norm counts its batches in training, in integers).
 
-    Tensors are named by their order, since the two runs name them differently; flags such as `training` are left out.
+    Tensors are named by their order (integers by their place), since the two runs name them differently; flags such as
+    `training` are left out.
     """
-    order: dict[str, int] = {}
+    order: dict[str, int | str] = {}
 
     def shown(argument: Any) -> Any:
         if isinstance(argument, Ref):
@@ -179,7 +195,10 @@ def _done(record: Record, training: bool) -> list[tuple[Any, ...]]:
     order.update({name: -1 - position for position, name in enumerate(given)})
     done: list[tuple[Any, ...]] = []
     for op in record.ops.values():
-        if op.training != training or all(record.values[name].dtype.startswith("int") for name in op.outputs):
+        if op.training != training:
+            continue
+        if all(record.values[name].dtype.startswith("int") for name in op.outputs):
+            order.update({name: f"{op.kind} in {op.place}" for name in op.outputs})
             continue
         done.append((op.kind, op.module, op.source, shown(op.args), shown(op.kwargs)))
         order.update({name: len(done) * 100 + position for position, name in enumerate(op.outputs)})
@@ -245,11 +264,13 @@ def _check_modules(model: nn.Module) -> None:
     import torch
     from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
+    from secateur.graph.modules import modules_of
+
     kind = type(model).__name__
     if kind in WRAPPERS and hasattr(model, WRAPPERS[kind]):
         hint = f"give the model inside, model.{WRAPPERS[kind]}"
         raise CaptureError(f"it is wrapped in {kind}", where="model", hint=hint)
-    for path, module in model.named_modules():
+    for path, module in modules_of(model):
         if isinstance(module, torch.jit.ScriptModule):
             raise CaptureError(
                 "it is scripted by torch.jit, which hides its operations",
