@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from secateur.testing.networks.drawing import Drawing, Step
 
-RARE = 0.35
+RARE = 0.6
 
 
 def _odd(kind: str, *forms: str) -> Step:
@@ -30,6 +30,10 @@ EVERYWHERE = (
     "{0}.sort({1})[0]",
     "{0} / (1 + {0}.norm(dim={1}, keepdim=True))",
     "{0} * {0}.sum({1}, keepdim=True).sigmoid()",
+    "{0} * ({0} + 1).sum({1}, keepdim=True).tanh()",
+    "{0} + torch.sigmoid({0}).sum({1}, keepdim=True)",
+    "F.normalize({0}.cos(), dim={1})",
+    "F.normalize(F.relu({0}), dim={1})",
     "{0} - {0}.amax({1}, keepdim=True)",
     "torch.where({0} > 0, {0}, 0.1 * {0})",
     "torch.where({0} > 0.1, {0}, torch.ones_like({0}))",
@@ -53,7 +57,11 @@ MAPS: list[Step] = [
 ]
 TOKENS: list[Step] = [
     _odd(
-        "tokens", *EVERYWHERE, "{0} @ {0}.transpose(1, 2) @ {0}", "torch.bmm({0}.softmax(1), {0}.transpose(1, 2)) @ {0}"
+        "tokens",
+        *EVERYWHERE,
+        "{0} @ {0}.transpose(1, 2) @ {0}",
+        "({0} + 1) @ {0}.exp().transpose(1, 2) @ {0}",
+        "torch.bmm({0}.softmax(1), {0}.transpose(1, 2)) @ {0}",
     )
 ]
 VECTORS: list[Step] = [_odd("vector", *EVERYWHERE, "{0} @ {0}.t() @ {0}")]
