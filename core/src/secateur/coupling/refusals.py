@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import frozen
 
 from secateur.coupling.engine import Labelling
 from secateur.coupling.facts import Facts, Fix, Renormalisation
 from secateur.coupling.labels import Atoms
 from secateur.coupling.solver import Solution, components
-from secateur.coupling.units import TensorAxes, Units
+from secateur.coupling.units import TensorAxes, TensorAxis, Units
 
 REQUEST = "renormalise=True prunes it all the same"
 INDIRECT = "it is tied, through a reshape or a grouped operation, to something that stays"
@@ -45,16 +45,19 @@ def refusals_of(
 
     Those that stay as a matter of course (kernel axes) are left out.
     """
-    found = {(refusal.parameter, refusal.axis): refusal for refusal in _fixed(labelling, solution, axes)}
+    found = _fixed(labelling, solution, axes)
     values = labelling.graph.values
     for dim in on_request:
-        reasons = tuple(dict.fromkeys(f"{reason_of(fact)} ({REQUEST})" for fact in dim.renormalisations))
+        reasons = tuple(f"{reason_of(fact)} ({REQUEST})" for fact in dim.renormalisations)
         for (name, axis), indices in dim.slices.items():
             if values[name].kind == "parameter":
-                other = found.get((name, axis), Refusal(name, axis, values[name].shape[axis], 0, ()))
-                count = other.indices + indices.size
-                found[name, axis] = evolve(other, indices=count, reasons=tuple(dict.fromkeys(other.reasons + reasons)))
-    return tuple(found.values())
+                nothing = np.zeros(values[name].shape[axis], bool)
+                stays, others = found.get((name, axis), (nothing, ()))
+                stays[indices] = True
+                found[name, axis] = stays, tuple(dict.fromkeys(others + reasons))
+    return tuple(
+        Refusal(name, axis, len(stays), int(stays.sum()), reasons) for (name, axis), (stays, reasons) in found.items()
+    )
 
 
 def reason_of(fact: Renormalisation) -> str:
@@ -62,16 +65,19 @@ def reason_of(fact: Renormalisation) -> str:
     return f"{fact.reason}, in {fact.op.kind} at {fact.op.place}" if fact.op else fact.reason
 
 
-def _fixed(labelling: Labelling, solution: Solution, axes: TensorAxes) -> list[Refusal]:
+def _fixed(
+    labelling: Labelling, solution: Solution, axes: TensorAxes
+) -> dict[TensorAxis, tuple[np.ndarray[Any, Any], tuple[str, ...]]]:
+    """{axis of a parameter: which of its indices are fixed, shape (size,), and why}."""
     facts = labelling.facts
     stays = solution.of[axes.atoms] == solution.fixed
     if not stays.any():
-        return []
+        return {}
     # Components without the fixes tell which fix explains which axis.
     _, part = components(facts.count, [(tie.left, tie.right) for tie in facts.ties])
     explained = _explained(facts.fixes, part)
     further: dict[int, list[Fix]] | None = None
-    found = []
+    found = {}
     for (name, axis), start, stop in zip(axes.keys, axes.starts[:-1], axes.starts[1:], strict=True):
         here = stays[start:stop]
         if not here.any() or labelling.graph.values[name].kind != "parameter":
@@ -86,7 +92,7 @@ def _fixed(labelling: Labelling, solution: Solution, axes: TensorAxes) -> list[R
             further = further if further is not None else _through_products(facts, solution, part)
             through = [fix for group in groups for fix in further.get(int(group), ()) if not fix.silent]
             reasons = tuple(dict.fromkeys(f"{INDIRECT}: {_reason(fix)}" for fix in through[:MOST])) or (INDIRECT,)
-        found.append(Refusal(name, axis, int(stop - start), int(here.sum()), reasons))
+        found[name, axis] = here.copy(), reasons
     return found
 
 

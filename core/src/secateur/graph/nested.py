@@ -1,7 +1,8 @@
-"""Find the tensors in whatever a model takes or returns: tuples, dicts, dataclasses, objects with attributes."""
+"""Find what lies within nested values: tensors in whatever a model takes or returns, leaves of recorded arguments."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,3 +46,17 @@ def _held(value: Any) -> list[Any]:
 
 def _names(slots: Any) -> tuple[str, ...]:
     return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def leaves_of(nested: Any) -> Iterator[Any]:
+    """Everything in nested tuples, lists, dicts and slices that is none of these, in order."""
+    if isinstance(nested, Mapping):
+        for entry in nested.values():
+            yield from leaves_of(entry)
+    elif isinstance(nested, tuple | list):
+        for entry in nested:
+            yield from leaves_of(entry)
+    elif isinstance(nested, slice):
+        yield from leaves_of((nested.start, nested.stop, nested.step))
+    else:
+        yield nested

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from secateur.coupling.facts import Compensation
 from secateur.coupling.system import SizeSystem
 from secateur.errors import PlanError
 from secateur.graph.ir import Op, Ref
+from secateur.graph.nested import leaves_of
 from secateur.graph.sizes import Literal, Size
 from secateur.thinning.renormalising import Axes, Counted, Scaling
 from secateur.thinning.state import get_attribute
@@ -94,17 +94,3 @@ def _counted(op: Op, gone: Leaving, sizes: SizeSystem) -> Counted:
 
     arguments = tuple(argument(leaf) for leaf in leaves_of((op.args, op.kwargs)))
     return Counted(op.name, op.place, arguments, tuple(axes_of(name) for name in op.outputs))
-
-
-def leaves_of(nested: Any) -> Iterator[Any]:
-    """Everything in nested tuples, lists, dicts and slices that is none of these, in order."""
-    if isinstance(nested, Mapping):
-        for entry in nested.values():
-            yield from leaves_of(entry)
-    elif isinstance(nested, tuple | list):
-        for entry in nested:
-            yield from leaves_of(entry)
-    elif isinstance(nested, slice):
-        yield from leaves_of((nested.start, nested.stop, nested.step))
-    else:
-        yield nested
