@@ -39,7 +39,7 @@ EVERYWHERE = (
     "torch.where({0} > 0.1, {0}, torch.ones_like({0}))",
     "{0}.masked_fill({0} < 0, 0.5)",
     "{0}.clamp(min=0.2)",
-    "{0}.exp()",
+    "{0}.clamp(-9, 9).exp()",
     "{0}.reshape(-1).view_as({0})",
     "{0}.reshape(2, -1).view({0}.shape)",
     "{0}.index_select({1}, torch.arange({0}.size({1})))",
