@@ -32,9 +32,11 @@ def rehearse(model: nn.Module, plan: Plan, inputs: Any) -> bool:
     if builder.run is None:  # it does not record on tensors without data
         return False
     try:
-        dense = builder.build(model, inputs)
+        with preserved(model):
+            _empty(model, None)
+            dense = builder.build(model, inputs)
     except SecateurError:
-        return False  # the verification on real tensors will tell
+        return False  # it needs values: the verification on real tensors will tell
     if dense.decisions:
         return False
     with preserved(model):
@@ -75,8 +77,8 @@ def _numbers(op: Op) -> list[float]:
     return [leaf for leaf in leaves_of((op.args, op.kwargs)) if isinstance(leaf, float)]
 
 
-def _empty(model: nn.Module, plan: Plan) -> None:
-    """Put tensors without data and of the thin shapes into the model, and set its attributes."""
+def _empty(model: nn.Module, plan: Plan | None) -> None:
+    """Put tensors without data into the model, of the thin shapes if there is a plan, and set its attributes."""
     import torch
 
     made: dict[int, Any] = {}
@@ -86,11 +88,11 @@ def _empty(model: nn.Module, plan: Plan) -> None:
                 if tensor is None or not (tensor.is_floating_point() or tensor.is_complex()):
                     continue
                 if id(tensor) not in made:
-                    cuts = plan.cuts.get(f"{path}.{key}" if path else key, {})
+                    cuts = plan.cuts.get(f"{path}.{key}" if path else key, {}) if plan else {}
                     shape = [length - len(cuts.get(axis, ())) for axis, length in enumerate(tensor.shape)]
                     empty = torch.empty(shape, dtype=tensor.dtype, device="meta")
                     made[id(tensor)] = torch.nn.Parameter(empty, False) if table is module._parameters else empty
                 table[key] = made[id(tensor)]
-    for (module_path, attribute), (_, new) in plan.attributes.items():
+    for (module_path, attribute), (_, new) in (plan.attributes if plan else {}).items():
         held = get_attribute(model, module_path, attribute)
         set_attribute(model, module_path, attribute, list(new) if isinstance(held, list) else new)
