@@ -246,6 +246,11 @@ POOLS: dict[str, Body] = {
     "flip": lambda x: x.flip(3),
     "std": lambda x: x / (x.std((2, 3), keepdim=True) + 1),
     "std unbiased": lambda x: x.flatten(2).std(2, False)[..., None, None],
+    "var by place": lambda x: x.flatten(2).var(2, False, True)[..., None],
+    "var over the batch": lambda x: x / (1 + x.var(0, False, keepdim=True)),
+    "var corrected": lambda x: torch.var(x, dim=3, correction=0)[..., None],
+    "std and mean": lambda x: torch.std_mean(x, (2, 3), False, True)[0],
+    "mean and var": lambda x: torch.var_mean(x, dim=(2, 3), keepdim=True, correction=2)[1],
     "median": lambda x: x.median(3, keepdim=True)[0],
 }
 
@@ -267,8 +272,16 @@ def test_pooling_over_one_and_three_axes(law: Any, space: int, kind: str) -> Non
 
 @pytest.mark.parametrize(
     "body",
-    [lambda x: x.mean(1, keepdim=True), lambda x: x.max(1, keepdim=True)[0], lambda x: x.amin(1, True)],
-    ids=range(3),
+    [
+        lambda x: x.mean(1, keepdim=True),
+        lambda x: x.max(1, keepdim=True)[0],
+        lambda x: x.amin(1, True),
+        lambda x: x.var(1, False, True),
+        lambda x: x.var(False) + x[:, :1],
+        lambda x: torch.std_mean(x, False)[1] + x[:, :1],
+        lambda x: torch.std(x, dim=1, correction=0)[:, None],
+    ],
+    ids=range(7),
 )
 def test_statistics_over_channels_are_refused(law: Any, body: Body) -> None:
     class Net(nn.Module):

@@ -17,7 +17,8 @@ from secateur.records import OpRule
 from secateur_thinners.pointwise import broadcast
 from secateur_thinners.table import rule
 
-REDUCTION = "input, dim|axis=None, keepdim|keepdims=False, dtype=None, correction=None, unbiased=None, p=None, ord=None"
+REDUCTION = "input, dim|axis=None, keepdim|keepdims=False, dtype=None, p=None, ord=None"
+SPREAD = "input, dim|axis=None, unbiased=None, keepdim|keepdims=False, correction=None"
 MODE = "input, dim=-1, keepdim=False"
 
 
@@ -99,10 +100,12 @@ def secateur_op_rules() -> list[OpRule]:
     """Rules for reductions."""
     return [
         rule("sum nansum count_nonzero", REDUCTION, reduction(summing=True, zero=True)),
-        rule("mean nanmean var std prod amax amin", REDUCTION, reduction(summing=False, zero=True)),
+        rule("mean nanmean prod amax amin", REDUCTION, reduction(summing=False, zero=True)),
+        rule("var std", SPREAD, reduction(summing=False, zero=True)),
+        rule("var_mean std_mean", SPREAD, reduction(summing=False, zero=False)),
         rule("median nanmedian", REDUCTION, reduction(summing=False, zero=True, places=True)),
         rule("mode", MODE, reduction(summing=False, zero=True, places=True)),
-        rule("logsumexp all any var_mean std_mean", REDUCTION, reduction(summing=False, zero=False)),
+        rule("logsumexp all any", REDUCTION, reduction(summing=False, zero=False)),
         rule("argmax argmin", REDUCTION, reduction(summing=False, zero=False, places=True)),
         rule("max min", "input, dim|other=None, keepdim=False", extreme),
         rule("norm", "input, p='fro', dim=None, keepdim=False, out=None, dtype=None", norm),
