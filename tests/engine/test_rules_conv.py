@@ -180,3 +180,23 @@ def test_modules_called_by_keyword(law: Any) -> None:
             return self.c(input=self.b(input=self.a(input=x)).mean((2, 3)))
 
     law(Net(), image(law), {"b.weight": (4, 4, 1, 1), "c.weight": (3, 4)})
+
+
+@pytest.mark.parametrize("conv", [F.conv2d, F.conv_transpose2d])
+def test_kernels_made_from_the_input_read_nothing(law: Any, conv: Any) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.kernels = nn.Conv2d(3, 8, 3), nn.Linear(7, 8)
+            self.out = nn.Linear(5, 3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            kernels = self.kernels(x.mean((0, 1))[:5])
+            kernels = kernels if conv is F.conv2d else kernels.t()
+            return self.out(conv(self.a(x), kernels[:, :, None, None]).mean((2, 3)))
+
+    x = law.normal(2, 3, 7, 7)
+    model = Net()
+    law(model, x, {"a.weight": (4, 3, 3, 3), "kernels.weight": (4, 7)})
+    (dim,) = law.plan(model, x).dims
+    assert dim.readers == set()

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from secateur.measure.counts import macs
 
@@ -214,8 +215,10 @@ def test_of_learned_factors_one_reads_the_other(law: Any, name: str) -> None:
     assert dim.readers == {("v", 0)}
 
 
-def test_two_activations_have_no_reader(law: Any) -> None:
-    model = Product(lambda a, b: a @ b.mT, out=6)
+@pytest.mark.parametrize("body", [lambda a, b: a @ b.mT, lambda a, b: F.linear(a, b[0])], ids=["matmul", "linear"])
+def test_two_activations_have_no_reader(law: Any, body: Any) -> None:
+    model = Product(body, out=6)
+    law(model, tokens(law), {"a.weight": (4, 5), "b.weight": (4, 5)})
     (dim,) = law.plan(model, tokens(law)).dims
     assert dim.readers == set()
 

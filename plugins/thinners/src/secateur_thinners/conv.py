@@ -26,12 +26,12 @@ TRANSPOSED = "input, weight, bias=None, stride=1, padding=0, output_padding=0, g
 def conv(site: Site) -> Sequence[Axis]:
     """The weight is [G*J, I, *kernel], the input [(batch,) G*I, *space]."""
     weight, channels = site["weight"], _channels(site)
-    groups = int_of(site["groups"])
+    groups, learned = int_of(site["groups"]), site.learned(weight)
     if groups == 1:
-        site.contract(channels, weight[1])
+        site.contract(channels, weight[1], reads=learned)
     else:
         outer, inner = site.split(channels, groups, len(channels) // groups)
-        site.contract(inner, weight[1])
+        site.contract(inner, weight[1], reads=learned)
         written, _ = site.split(weight[0], groups, len(weight[0]) // groups)
         site.tie(outer, written)
         site.require(site["groups"], outer, "the number of groups")
@@ -41,8 +41,8 @@ def conv(site: Site) -> Sequence[Axis]:
 def conv_transpose(site: Site) -> Sequence[Axis]:
     """The weight is [G*I, J, *kernel], the input [(batch,) G*I, *space]."""
     weight, channels = site["weight"], _channels(site)
-    groups = int_of(site["groups"])
-    site.contract(channels, weight[0])
+    groups, learned = int_of(site["groups"]), site.learned(weight)
+    site.contract(channels, weight[0], reads=learned)
     if groups == 1:
         return _output(site, weight[1])
     outer, _ = site.split(channels, groups, len(channels) // groups)

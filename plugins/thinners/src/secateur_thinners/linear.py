@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def linear(site: Site) -> Sequence[Axis]:
     """The weight is [outputs, inputs], or [inputs] for a single output without an axis."""
     data, weight, bias = site["input"], site["weight"], site["bias"]
-    site.contract(data[-1], weight[-1])
+    site.contract(data[-1], weight[-1], reads=site.learned(weight))
     batch = data.axes[:-1] if bias is None else [axis.nonzero() for axis in data.axes[:-1]]
     if len(weight) == 1:
         return list(batch)
