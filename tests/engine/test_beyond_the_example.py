@@ -146,6 +146,23 @@ def test_a_comparison_must_come_out_the_same(cls: type[nn.Module], law: Any) -> 
         assert "decides what runs at" in plan.explain("a")
 
 
+@pytest.mark.parametrize(
+    ("written", "use"),
+    [
+        ("h * 2 if h.shape[1] > h.shape[2] else h", "decides what runs"),
+        ("h * 2 ** h.shape[1]", "is used as a number"),
+        ("h * h.shape[1] ** -0.5", "scales something"),
+    ],
+)
+def test_a_line_that_is_not_known_is_said_to_be_so(written: str, use: str, law: Any) -> None:
+    """Code that was made while the program ran has no file."""
+    middle = type("Middle", (nn.Module,), {"forward": eval(f"lambda self, h: {written}")})()
+    model = law.randomised(nn.Sequential(nn.Conv2d(3, 8, 1), middle, nn.Conv2d(8, 2, 1)))
+    text = secateur.plan(model, (X,)).explain("0")
+    assert f" {use} at an unknown line" in text
+    assert "None" not in text
+
+
 def test_a_comparison_of_space_binds_nothing(law: Any) -> None:
     assert kept(secateur.plan(made(AsksForSpace, law), (X,)), "a") == 4
 

@@ -42,7 +42,7 @@ def unfollowed(graph: Graph, facts: Facts, labels: Mapping[str, Labels]) -> list
         if may_change(size.expr)
     ]
     found += [
-        SizeFact(size.expr, nothing, None, size.value, f"{size} scales something at {source}", scales=True)
+        SizeFact(size.expr, nothing, None, size.value, f"{size} scales something at {_place(source)}", scales=True)
         for size, source in graph.scales
         if may_change(size.expr)
     ]
@@ -51,8 +51,12 @@ def unfollowed(graph: Graph, facts: Facts, labels: Mapping[str, Labels]) -> list
 
 def _use(size: Size, source: Source | None) -> str:
     if isinstance(size.expr, Arithmetic) and size.expr.operation in COMPARISONS:
-        return f"the comparison {size} decides what runs at {source}"
-    return f"{size} is used as a number at {source}"
+        return f"the comparison {size} decides what runs at {_place(source)}"
+    return f"{size} is used as a number at {_place(source)}"
+
+
+def _place(source: Source | None) -> str:
+    return "an unknown line" if source is None else str(source)
 
 
 def _sizes(nested: Any) -> Iterator[Size]:
