@@ -39,7 +39,7 @@ contracts: $(VENV)/.dev ## check which module may import which
 	$(BIN)/lint-imports --no-logo --no-cache
 
 bench: $(VENV)/.bench ## measure exactness and speed
-	$(BIN)/python benchmarks/torchvision_exactness.py
+	$(BIN)/python benchmarks/torchvision_coverage.py
 	$(BIN)/python benchmarks/plan_thin_speed.py
 
 clean: ## remove .venv and all that was built or cached
