@@ -23,6 +23,10 @@ def cumulate(x: Tensor, y: Tensor) -> None:
     x.copy_((x * y).cumsum(-1))
 
 
+def replace(x: Tensor, seen: Tensor) -> None:
+    seen.copy_(x)
+
+
 @pytest.fixture(scope="module")
 def library() -> Iterator[Any]:
     """Operators of a library of the user's; they bear the names of operations that do something else."""
@@ -30,10 +34,12 @@ def library() -> Iterator[Any]:
     defined.define("relu(Tensor x) -> Tensor")
     defined.define("mul_(Tensor(a!) x, Tensor y) -> ()")
     defined.define("add(Tensor x, Tensor(a!) seen) -> Tensor")
+    defined.define("replace(Tensor x, Tensor(a!) seen) -> ()")
     defined.define("unready(Tensor x) -> Tensor")
     defined.impl("relu", lambda x: x.cumsum(-1), "CompositeExplicitAutograd")
     defined.impl("mul_", cumulate, "CompositeExplicitAutograd")
     defined.impl("add", lambda x, seen: x + seen.add_(1), "CompositeExplicitAutograd")
+    defined.impl("replace", replace, "CompositeExplicitAutograd")
     defined.impl("unready", lambda x: x.flip(-1), "CPU")
     yield torch.ops.secateur_tests
     defined._destroy()
@@ -147,3 +153,22 @@ def test_a_rule_is_found_by_the_name_in_the_message() -> None:
         current().register(plugin, "flips")
         assert "channels are turned round" in reasons(own)
     assert "no rule" in reasons(own)
+
+
+def test_what_shares_memory_with_a_tensor_that_an_own_operation_changes_stays(law: Any, library: Any) -> None:
+    plugin = ModuleType("replaces")
+
+    @hookimpl
+    def secateur_op_rules() -> list[OpRule]:
+        return [OpRule(name="mine", ops=("secateur_tests::replace",), signature="x, seen", apply=lambda s: s["x"])]
+
+    def turned(y: Tensor, gain: Tensor) -> Tensor:
+        view = y.view(y.shape)  # what it holds is turned round, too
+        library.replace(y.flip(-1), y)
+        return view * gain
+
+    plugin.secateur_op_rules = secateur_op_rules  # type: ignore[attr-defined]
+    with using(PluginManager.discover()):
+        current().register(plugin, "replaces")
+        reason = "memory it shares is overwritten by 'secateur_tests::replace'"
+        law.refuses(Net(turned), law.normal(2, 4), "a.weight", reason)

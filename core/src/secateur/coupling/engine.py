@@ -153,11 +153,19 @@ def _refuse(
 
 
 def _overwrite(op: Op, facts: Facts, labels: dict[str, Labels]) -> None:
-    """A call changed memory that other values share: they keep their labels only if the call kept its own."""
+    """A call changed memory that other values share: they keep their labels only if the call kept its own.
+
+    An operation of torch changes its first tensor; of any other, and with `out=`, it is not known which.
+    """
     before, after = labels[op.inputs[0]], labels[op.outputs[0]]
-    kept = len(before) == len(after) and all(
-        old.atoms is new.atoms or np.array_equal(old.atoms, new.atoms)
-        for old, new in zip(before.axes, after.axes, strict=True)
+    first = "::" not in op.kind and "." not in op.kind and "out" not in op.kwargs
+    kept = (
+        first
+        and len(before) == len(after)
+        and all(
+            old.atoms is new.atoms or np.array_equal(old.atoms, new.atoms)
+            for old, new in zip(before.axes, after.axes, strict=True)
+        )
     )
     for name in op.overwrites:
         if name not in labels:
