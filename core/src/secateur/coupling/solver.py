@@ -10,11 +10,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import define, frozen
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -24,9 +25,9 @@ from secateur.coupling.labels import FIXED, Atoms
 Array = np.ndarray[Any, Any]
 
 
-@frozen(eq=False)
+@define(slots=False, frozen=True, eq=False)
 class Solution:
-    """The classes of all atoms."""
+    """The classes of all atoms, numbered by the least atom of each."""
 
     of: Atoms
     """Class of each atom, shape (atoms,)."""
@@ -37,12 +38,48 @@ class Solution:
     """(product class, class it is made of), shape (n, 2), sorted by the first."""
 
     def reach(self, rows: Array, classes: Array) -> tuple[Array, Array]:
-        """Expand (row, class) records to (row, base class), one record each, without the fixed class."""
+        """Expand (row, class) records to (row, base class), sorted, one record each, without the fixed class."""
+        starts, bases = self._bases
+        counts = starts[classes + 1] - starts[classes]
+        if len(self.children):
+            found = bases[np.repeat(starts[classes] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())]
+            rows = np.repeat(rows, counts)
+        else:
+            free = counts > 0
+            rows, found = rows[free], classes[free]
+        ordered = rows[1:] > rows[:-1] if not len(self.children) else rows[1:] >= rows[:-1]
+        if ordered.all() and (not len(self.children) or (found[1:] > found[:-1])[rows[1:] == rows[:-1]].all()):
+            return rows, found
+        keys = unique(rows * self.classes + found)[0]
+        return keys // self.classes, keys % self.classes
+
+    @cached_property
+    def _bases(self) -> tuple[Array, Array]:
+        """The base classes of every class, without the fixed one, end to end: where each class begins, and they."""
+        counts = np.ones(self.classes, np.int64)
+        counts[self.fixed] = 0
+        if not len(self.children):
+            return np.concatenate([[0], np.cumsum(counts)]), np.flatnonzero(counts)
+        products = unique(self.children[:, 0])[0]
+        counts[products] = 0
+        plain = np.flatnonzero(counts)
+        rows, found = self._expand(products)
+        counts += np.bincount(rows, minlength=self.classes)
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        bases = np.empty(starts[-1], np.int64)
+        bases[starts[plain]] = plain
+        lengths = counts[products]
+        bases[np.repeat(starts[products] - np.cumsum(lengths) + lengths, lengths) + np.arange(len(rows))] = found
+        return starts, bases
+
+    def _expand(self, products: Array) -> tuple[Array, Array]:
+        """The (product, base class) records of some products, sorted."""
         derived = np.zeros(self.classes, bool)
         derived[self.children[:, 0]] = True
         starts = np.searchsorted(self.children[:, 0], np.arange(self.classes + 1))
         base: list[Array] = []
         seen = np.empty(0, np.int64)
+        rows = classes = products
         while len(rows):
             keys, _ = unique(rows * self.classes + classes)
             keys = keys[~np.isin(keys, seen)] if len(seen) else keys
@@ -51,7 +88,7 @@ class Solution:
             base.append(keys[~more])
             if not more.any():
                 break
-            seen = np.union1d(seen, keys[more])
+            seen = np.concatenate([seen, keys[more]])
             rows, classes = rows[more], classes[more]
             counts = starts[classes + 1] - starts[classes]
             offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -71,36 +108,117 @@ def unique(numbers: Array) -> tuple[Array, Array]:
 
 
 def components(count: int, edges: Sequence[tuple[Atoms, Atoms]]) -> tuple[int, Atoms]:
-    """Connected components of `count` atoms under edges given as pairs of vectors."""
-    if not edges:
-        return count, np.arange(count, dtype=np.int64)
-    left = np.concatenate([edge[0] for edge in edges])
-    right = np.concatenate([edge[1] for edge in edges])
-    matrix = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(count, count))
-    found, labels = connected_components(matrix, directed=False)
-    return int(found), labels.astype(np.int64)
+    """Connected components of `count` atoms under edges given as pairs of vectors, numbered by their least atom.
+
+    Most vectors are stretches of consecutive atoms (an axis of a parameter), tied as a whole: those become one by
+    vectors, and only what is left of the edges goes to the search over atoms.
+    """
+    least, rest = _stretches(count, edges)
+    if rest:
+        left = least[np.concatenate([edge[0] for edge in rest])]
+        right = least[np.concatenate([edge[1] for edge in rest])]
+        return _merged(least, left, right)
+    return numbered(least)
+
+
+def numbered(of: Atoms) -> tuple[int, Atoms]:
+    """The same classes, numbered from 0 in the order of their old numbers."""
+    used = np.zeros(int(of.max()) + 1 if len(of) else 0, bool)
+    used[of] = True
+    ranks = np.cumsum(used) - 1
+    return int(used.sum()), ranks[of]
+
+
+def _merged(of: Atoms, left: Array, right: Array) -> tuple[int, Atoms]:
+    """The classes after those on the left and on the right have become one, pair by pair."""
+    size = int(of.max()) + 1
+    matrix = coo_array((np.ones(len(left), np.int8), (left, right)), shape=(size, size))
+    _, labels = connected_components(matrix, directed=False)
+    return numbered(labels.astype(np.int64)[of])
+
+
+def _stretches(count: int, edges: Sequence[tuple[Atoms, Atoms]]) -> tuple[Atoms, list[tuple[Atoms, Atoms]]]:
+    """For each atom the least one that ties of whole stretches make it the same as, and the ties that are left.
+
+    Vectors are the nodes of a small graph: stretches that overlap no other one, and all other vectors, by identity.
+    """
+    line = np.arange(count, dtype=np.int64)
+    vectors = {id(vector): vector for edge in edges for vector in edge}
+    spans = {key: span for key, vector in vectors.items() if (span := _span(vector, line)) is not None}
+    lonely = _apart(set(spans.values()))
+    node = {key: spans[key] if spans.get(key) in lonely else key for key in vectors}
+    parent: dict[Any, Any] = {key: key for key in node.values()}
+
+    def root(key: Any) -> Any:
+        while parent[key] != key:
+            parent[key] = key = parent[parent[key]]
+        return key
+
+    for left, right in edges:
+        parent[root(node[id(left)])] = root(node[id(right)])
+    groups: dict[Any, list[Any]] = {}
+    for key in dict.fromkeys(node.values()):
+        groups.setdefault(root(key), []).append(key)
+    least, rest = line.copy(), []
+    for group in groups.values():
+        stretches = sorted(key for key in group if isinstance(key, tuple))
+        others = [vectors[key] for key in group if not isinstance(key, tuple)]
+        first = line[slice(*stretches[0])] if stretches else others.pop()
+        for start, stop in stretches[1:]:
+            least[start:stop] = first
+        rest += [(other, first) for other in others]
+    return least, rest
+
+
+def _span(vector: Atoms, line: Atoms) -> tuple[int, int] | None:
+    """Where a vector begins and ends if it is a stretch of consecutive atoms."""
+    if not len(vector):
+        return None
+    start, stop = int(vector[0]), int(vector[-1]) + 1
+    return (start, stop) if stop - start == len(vector) and bool((vector == line[start:stop]).all()) else None
+
+
+def _apart(spans: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
+    """The spans that overlap no other one."""
+    found: set[tuple[int, int]] = set()
+    end, last = -1, None
+    for span in sorted(spans):
+        if span[0] >= end:
+            found.add(span)
+            last = span
+        elif last is not None:
+            found.discard(last)
+            last = None
+        end = max(end, span[1])
+    return found
 
 
 def solve(facts: Facts) -> Solution:
     """Solve the facts; see the module's docstring."""
-    edges: list[tuple[Atoms, Atoms]] = [(tie.left, tie.right) for tie in facts.ties]
-    edges += [(fix.atoms, np.zeros_like(fix.atoms)) for fix in facts.fixes]
+    _, of = components(facts.count, [(tie.left, tie.right) for tie in facts.ties])
+    stays = np.zeros(int(of.max()) + 1, bool)
+    stays[of[FIXED]] = True
+    for fix in facts.fixes:
+        stays[of[fix.atoms]] = True
+    count, of = numbered(np.where(stays[of], of[FIXED], of))
+    fixed = int(of[FIXED])
+    if not facts.pairs:
+        return Solution(of, count, fixed, np.empty((0, 2), np.int64))
     product, outer, inner = _flatten(facts)
     constant = [_Lines.of(facts.pairs, by_rows) for by_rows in (True, False)]
     while True:
-        count, of = components(facts.count, edges)
-        fixed = int(of[FIXED])
         fresh = _consequences(of, fixed, product, outer, inner)
         fresh = fresh or [edge for lines in constant for edge in lines.consequences(of, fixed)]
         fresh = fresh or _unified(of, fixed, product, outer, inner)
         if not fresh:
             break
-        edges += fresh
+        left, right = (of[np.concatenate([edge[side] for edge in fresh])] for side in (0, 1))
+        count, of = _merged(of, left, right)
+        fixed = int(of[FIXED])
     p, a, b = of[product], of[outer], of[inner]
     real = (p != a) & (p != b)  # a product that is one of its own sides is no product
-    rows = np.concatenate([p[real], p[real]])
-    children = np.unique(np.stack([rows, np.concatenate([a[real], b[real]])], axis=1), axis=0)
-    return Solution(of, count, fixed, children.reshape(-1, 2))
+    keys = unique(np.concatenate([p[real] * count + a[real], p[real] * count + b[real]]))[0]
+    return Solution(of, count, fixed, np.stack([keys // count, keys % count], axis=1))
 
 
 def _flatten(facts: Facts) -> tuple[Atoms, Atoms, Atoms]:

@@ -7,6 +7,7 @@ the same number of slices in each) form a dim.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from attrs import frozen
 from secateur.coupling.engine import Labelling
 from secateur.coupling.facts import Renormalisation
 from secateur.coupling.labels import Atoms
-from secateur.coupling.solver import Solution, unique
+from secateur.coupling.solver import Solution
 
 Array = np.ndarray[Any, Any]
 TensorAxis = tuple[str, int]
@@ -53,7 +54,7 @@ class TensorAxes:
         """Collect the axes, in the order in which the graph first uses their tensors."""
         values = labelling.graph.values
         used = [name for op in labelling.graph.ops.values() for name in op.inputs]
-        order = dict.fromkeys(n for n in [*used, *values] if values[n].kind in ("parameter", "buffer"))
+        order = [name for name in dict.fromkeys([*used, *values]) if values[name].kind in ("parameter", "buffer")]
         keys: list[TensorAxis] = []
         vectors: list[Atoms] = []
         for name in order:
@@ -65,10 +66,91 @@ class TensorAxes:
         atoms = np.concatenate([np.empty(0, np.int64), *vectors])
         return cls(tuple(keys), np.cumsum(lengths), atoms)
 
-    def owner(self, rows: Array) -> Array:
-        """The position in `keys` of each row."""
-        found: Array = np.searchsorted(self.starts, rows, side="right") - 1
-        return found
+
+@frozen(eq=False)
+class Membership:
+    """Which units the slices of which axes belong to.
+
+    Axes whose slices are of the same classes, one by one, share a `column`: a filter's batch norm entries lie where the
+    filter does. The records (row of a column, unit) are sorted by unit and then by row, and lie in `runs` of one unit
+    and one column each.
+    """
+
+    columns: tuple[tuple[int, ...], ...]
+    """The positions of the axes in each column."""
+    units: Array
+    """The base class of each unit."""
+    rows: Array
+    """The index along its axis of each record."""
+    starts: Array
+    """Of the runs among the records, with the end."""
+    unit: Array
+    """Of each run, by position in `units`."""
+    column: Array
+    """Of each run."""
+
+    @classmethod
+    def of(cls, axes: TensorAxes, solution: Solution) -> Membership:
+        """Find the units of all slices."""
+        classes = solution.of[axes.atoms]
+        shared: dict[bytes, list[int]] = {}
+        bounds = axes.starts.tolist()
+        for position, (start, stop) in enumerate(pairwise(bounds)):
+            shared.setdefault(classes[start:stop].tobytes(), []).append(position)
+        firsts = [group[0] for group in shared.values()]
+        vectors = [classes[bounds[first] : bounds[first + 1]] for first in firsts]
+        lengths = [len(vector) for vector in vectors]
+        every = np.concatenate([np.empty(0, np.int64), *vectors])
+        rows, bases = solution.reach(np.arange(len(every)), every)
+        present = np.zeros(solution.classes, bool)
+        present[bases] = True
+        unit = (np.cumsum(present) - 1)[bases]
+        column = np.repeat(np.arange(len(lengths)), lengths)[rows]
+        rows = rows - (np.cumsum(lengths) - lengths)[column]
+        order = by_size(unit, int(present.sum()))
+        rows, unit, column = rows[order], unit[order], column[order]
+        begins = np.flatnonzero(
+            np.concatenate([[len(unit) > 0], (unit[1:] != unit[:-1]) | (column[1:] != column[:-1])])
+        )
+        starts = np.append(begins, len(unit))
+        columns = tuple(tuple(group) for group in shared.values())
+        return cls(columns, np.flatnonzero(present), rows, starts, unit[begins], column[begins])
+
+    def footprints(self) -> tuple[Array, list[Array]]:
+        """The footprint of each unit, and of each footprint the columns and how many slices there are in each.
+
+        Footprints are sorted by their length and then by their axes and counts.
+        """
+        firsts = np.append(np.flatnonzero(np.diff(self.unit, prepend=-1)), len(self.unit))
+        records = np.stack([self.column, np.diff(self.starts)], axis=1)
+        lengths = np.diff(firsts)
+        back = np.arange(len(records)) - lengths[self.unit]  # where the unit before has its record, if it has as many
+        same = (records == records[np.maximum(back, 0)]).all(axis=1)
+        same = np.logical_and.reduceat(same, firsts[:-1]) & (lengths == np.roll(lengths, 1))
+        same[0] = False
+        stretch = np.cumsum(~same) - 1  # units whose footprint is that of the one before
+        known: dict[bytes, int] = {}
+        tables: list[Array] = []
+        found = []
+        for unit in np.flatnonzero(~same):
+            table = records[firsts[unit] : firsts[unit + 1]]
+            found.append(known.setdefault(table.tobytes(), len(known)))
+            if len(known) > len(tables):
+                tables.append(table)
+        order = sorted(range(len(tables)), key=lambda index: self._by_axes(tables[index]))
+        ranks = np.empty(len(order), np.int64)
+        ranks[order] = np.arange(len(order))
+        return ranks[np.array(found)][stretch], [tables[index] for index in order]
+
+    def _by_axes(self, table: Array) -> tuple[int, list[tuple[int, int]]]:
+        records = sorted((axis, count) for column, count in table.tolist() for axis in self.columns[column])
+        return len(records), records
+
+
+def by_size(numbers: Array, limit: int) -> Array:
+    """The stable order of numbers from 0 to a limit: numpy sorts short integers many times as fast."""
+    found: Array = np.argsort(numbers.astype(np.uint16) if limit <= 1 << 16 else numbers, kind="stable")
+    return found
 
 
 def dims_of(labelling: Labelling, solution: Solution, axes: TensorAxes, marks: Array) -> list[Units]:
@@ -76,22 +158,18 @@ def dims_of(labelling: Labelling, solution: Solution, axes: TensorAxes, marks: A
 
     `marks`, shape (classes,): units whose marks differ belong to different dims.
     """
-    rows, bases = solution.reach(np.arange(len(axes.atoms)), solution.of[axes.atoms])
-    if not len(rows):
+    membership = Membership.of(axes, solution)
+    if not len(membership.units):
         return []
-    owners = axes.owner(rows)
-    units, unit_of = np.unique(bases, return_inverse=True)
-    order = np.lexsort((rows, owners, unit_of))
-    rows, owners, unit_of = rows[order], owners[order], unit_of[order]
-    dim_of = _footprints(unit_of, owners, len(units), len(axes.keys))
-    _, dim_of = np.unique(dim_of * (int(marks.max()) + 1) + marks[units], return_inverse=True)
-    reads = _read_axes(labelling, solution, axes)
-    found = []
-    by_dim = np.argsort(dim_of[unit_of], kind="stable")
-    bounds = np.searchsorted(dim_of[unit_of][by_dim], np.arange(dim_of.max() + 2))
-    for dim in range(dim_of.max() + 1):
-        picked = by_dim[bounds[dim] : bounds[dim + 1]]
-        found.append(_dim(axes, reads, rows[picked], owners[picked], unit_of[picked], units))
+    footprint, tables = membership.footprints()
+    kinds = int(marks.max()) + 1
+    kind = footprint * kinds + marks[membership.units]
+    reads = _read_axes(labelling, axes)
+    sizes = np.bincount(membership.unit, weights=np.diff(membership.starts), minlength=len(membership.units))
+    bounds = np.concatenate([[0], np.cumsum(sizes.astype(np.int64))])
+    order = by_size(kind, kinds * len(tables))
+    parts = np.split(order, np.flatnonzero(np.diff(kind[order])) + 1)
+    found = [_dim(axes, reads, membership, units, bounds, tables[footprint[units[0]]]) for units in parts]
     position = {key: index for index, key in enumerate(axes.keys)}
     found.sort(key=lambda dim: _first(dim, position))
     return _named(found)
@@ -99,63 +177,49 @@ def dims_of(labelling: Labelling, solution: Solution, axes: TensorAxes, marks: A
 
 def keep_something(labelling: Labelling, solution: Solution, axes: TensorAxes) -> bool:
     """Fix every unit without which nothing would be left of some axis; return whether there was any."""
-    rows, bases = solution.reach(np.arange(len(axes.atoms)), solution.of[axes.atoms])
-    if not len(rows):
+    membership = Membership.of(axes, solution)
+    lengths = np.diff(axes.starts)[[column[0] for column in membership.columns]]
+    whole = np.flatnonzero(np.diff(membership.starts) == lengths[membership.column])
+    if not len(whole):
         return False
-    pairs, counts = unique(bases * len(axes.keys) + axes.owner(rows))
-    whole = counts == np.diff(axes.starts)[pairs % len(axes.keys)]
     representative = np.zeros(solution.classes, np.int64)
     representative[solution.of] = np.arange(len(solution.of))
-    for pair in pairs[whole]:
-        name, axis = axes.keys[pair % len(axes.keys)]
-        atoms = representative[pair // len(axes.keys)][None]
-        labelling.facts.fix(atoms, f"nothing would be left of {name} axis {axis} without it")
-    return bool(whole.any())
+    for unit, axis in sorted(
+        (unit, axis)
+        for unit, column in zip(membership.unit[whole].tolist(), membership.column[whole].tolist(), strict=True)
+        for axis in membership.columns[column]
+    ):
+        name, which = axes.keys[axis]
+        atoms = representative[membership.units[unit]][None]
+        labelling.facts.fix(atoms, f"nothing would be left of {name} axis {which} without it")
+    return True
 
 
-def _footprints(unit_of: Array, owners: Array, units: int, keys: int) -> Array:
-    """The dim of each unit: units whose rows of (axis, count) are equal share one."""
-    pairs, counts = unique(unit_of * keys + owners)
-    unit, records = pairs // keys, np.stack([pairs % keys, counts], axis=1)
-    lengths = np.bincount(unit, minlength=units)
-    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]])
-    dims = np.zeros(units, np.int64)
-    following = 0
-    for length in np.unique(lengths):  # units with equally many entries are compared as rows of one table
-        members = np.flatnonzero(lengths == length)
-        table = records[starts[members][:, None] + np.arange(length)].reshape(len(members), -1)
-        _, inverse = np.unique(table, axis=0, return_inverse=True)
-        dims[members] = following + inverse.reshape(-1)
-        following += int(inverse.max()) + 1
-    return dims
-
-
-def _read_axes(labelling: Labelling, solution: Solution, axes: TensorAxes) -> frozenset[TensorAxis]:
+def _read_axes(labelling: Labelling, axes: TensorAxes) -> frozenset[TensorAxis]:
     """The parameter axes along which something is read: their atoms are those of a contraction."""
     marked = np.zeros(labelling.facts.count, bool)
     for atoms in labelling.facts.reads:
         marked[atoms] = True
-    read = [
-        key
-        for key, start, stop in zip(axes.keys, axes.starts[:-1], axes.starts[1:], strict=True)
-        if marked[axes.atoms[start:stop]].any()
-    ]
-    return frozenset(read)
+    read = np.logical_or.reduceat(marked[axes.atoms], axes.starts[:-1])
+    return frozenset(axes.keys[index] for index in np.flatnonzero(read))
 
 
 def _dim(
-    axes: TensorAxes, reads: frozenset[TensorAxis], rows: Array, owners: Array, unit_of: Array, units: Array
+    axes: TensorAxes, reads: frozenset[TensorAxis], membership: Membership, units: Array, bounds: Array, table: Array
 ) -> Units:
-    members = np.unique(unit_of)
-    slices: dict[TensorAxis, Array] = {}
-    for owner in np.unique(owners):
-        picked = owners == owner
-        slices[axes.keys[owner]] = (rows[picked] - axes.starts[owner]).reshape(len(members), -1)
+    """The dim of some units of one footprint: their records are a table, with a row for each unit."""
+    width = int(table[:, 1].sum())
+    records = membership.rows[bounds[units][:, None] + np.arange(width)]
+    ends = np.cumsum(table[:, 1]).tolist()
+    of_axis: dict[int, Array] = {}
+    for (column, count), end in zip(table.tolist(), ends, strict=True):
+        of_axis |= dict.fromkeys(membership.columns[column], records[:, end - count : end])
+    slices = {axes.keys[axis]: of_axis[axis] for axis in sorted(of_axis)}
     first = next((key for key in slices if key not in reads), next(iter(slices)))
     order = np.argsort(slices[first][:, 0], kind="stable")
-    ordered = {key: indices[order] for key, indices in slices.items()}
-    readers = frozenset(key for key in slices if key in reads)
-    return Units("", units[members][order], ordered, readers)
+    made = {id(indices): np.ascontiguousarray(indices[order]) for indices in slices.values()}
+    ordered = {key: made[id(indices)] for key, indices in slices.items()}
+    return Units("", membership.units[units][order], ordered, frozenset(key for key in slices if key in reads))
 
 
 def _first(dim: Units, position: Mapping[TensorAxis, int]) -> tuple[int, int]:
