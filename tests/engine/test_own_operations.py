@@ -81,15 +81,23 @@ def extension(x: Tensor, gain: Tensor) -> Tensor:
         return x.flip(-1) * gain
 
 
-def reasons(call: Callable[[Tensor, Tensor], Any], parameter: str = "a.weight") -> str:
-    plan = secateur.plan(Net(call), X)
+BUILDERS = pytest.mark.parametrize("builder", ["trace", "export"])
+
+
+def reasons(call: Callable[[Tensor, Tensor], Any], parameter: str = "a.weight", builder: str = "trace") -> str:
+    plan = secateur.plan(Net(call), X, builder=builder)
     return "".join(str(refusal) for refusal in plan.refusals if (refusal.parameter, refusal.axis) == (parameter, 0))
 
 
-def test_an_operator_is_known_by_its_library_and_not_taken_for_torchs(library: Any) -> None:
+@BUILDERS
+def test_an_operator_is_known_by_its_library_and_not_taken_for_torchs(library: Any, builder: str) -> None:
+    text = "no rule for the operation 'secateur_tests::relu', in secateur_tests::relu at the model"
     for call in (lambda x, _: library.relu(x), lambda x, _: library.relu.default(x)):
-        assert "secateur_tests::relu" in [op.kind for op in secateur.trace(Net(call), X).ops.values()]
-        assert "no rule for the operation 'secateur_tests::relu', in secateur_tests::relu at the model" in reasons(call)
+        assert "secateur_tests::relu" in [op.kind for op in secateur.trace(Net(call), X, builder).ops.values()]
+        assert text in reasons(call, builder=builder)
+
+
+def test_an_operator_of_torch_is_not_taken_for_the_function() -> None:
     assert "no rule for the operation 'aten::relu'" in reasons(lambda x, _: torch.ops.aten.relu(x))
 
 
@@ -97,27 +105,29 @@ def test_an_operator_without_a_kernel_for_meta_is_seen_on_real_tensors(library: 
     assert "no rule for the operation 'secateur_tests::unready'" in reasons(lambda x, _: library.unready(x))
 
 
-def test_an_operator_that_returns_nothing_is_seen_by_what_it_changes(library: Any) -> None:
+@BUILDERS
+def test_an_operator_that_returns_nothing_is_seen_by_what_it_changes(library: Any, builder: str) -> None:
     def change(x: Tensor, gain: Tensor) -> None:
         library.mul_(x, gain)
 
-    graph = secateur.trace(Net(change), X)
+    graph = secateur.trace(Net(change), X, builder)
     (op,) = [op for op in graph.ops.values() if op.kind == "secateur_tests::mul_"]
     assert (op.inputs, op.outputs) == (("a.linear", "gain"), (op.name,))
     assert graph.ops["b.linear"].inputs[0] == op.name
-    assert "no rule for the operation 'secateur_tests::mul_'" in reasons(change)
+    assert "no rule for the operation 'secateur_tests::mul_'" in reasons(change, builder=builder)
 
 
-def test_what_an_operator_changes_beside_its_result_is_a_result_too(library: Any) -> None:
+@BUILDERS
+def test_what_an_operator_changes_beside_its_result_is_a_result_too(library: Any, builder: str) -> None:
     def change(x: Tensor, gain: Tensor) -> Tensor:
         y = library.add(torch.ones_like(x), x)
         return y + x
 
-    graph = secateur.trace(Net(change), X)
+    graph = secateur.trace(Net(change), X, builder)
     (op,) = [op for op in graph.ops.values() if op.kind == "secateur_tests::add"]
     assert len(op.outputs) == 2
     assert set(graph.ops["add"].inputs) == set(op.outputs)
-    assert "no rule for the operation 'secateur_tests::add'" in reasons(change)
+    assert "no rule for the operation 'secateur_tests::add'" in reasons(change, builder=builder)
 
 
 def test_a_function_of_the_users_is_known_by_its_module() -> None:
@@ -172,3 +182,4 @@ def test_what_shares_memory_with_a_tensor_that_an_own_operation_changes_stays(la
         current().register(plugin, "replaces")
         reason = "memory it shares is overwritten by 'secateur_tests::replace'"
         law.refuses(Net(turned), law.normal(2, 4), "a.weight", reason)
+        assert reason in reasons(turned, builder="export")

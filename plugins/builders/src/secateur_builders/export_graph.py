@@ -15,7 +15,7 @@ from torch.fx import Node
 from secateur.graph.ir import ModuleCall, Op, Opaque, Ref, Value, ValueKind
 from secateur.graph.sizes import Arithmetic, AxisLength, Expr, Literal, Size
 from secateur_builders.export_match import is_integer
-from secateur_builders.export_names import SILENT, first_tensor, spoken
+from secateur_builders.export_names import SILENT, first_tensor, is_own, spoken
 from secateur_builders.export_sizes import MARK, Mark, SizeWatcher
 from secateur_builders.recorder import Record, _fresh, _types
 from secateur_builders.substitute import StandIns
@@ -146,6 +146,8 @@ class Reader:
         call = spoken(node.target, args, kwargs, len(first.shape) if first is not None else 0)
         results = dict(enumerate(_results(node.meta.get("val"))))
         made = {place: result for place, result in results.items() if isinstance(result, Tensor)}
+        changed = dict(enumerate(_changed(node), start=len(results))) if is_own(call.kind) else {}
+        made |= {place: entry.meta["val"] for place, entry in changed.items()}
         inputs = tuple(
             dict.fromkeys(self.names[entry] for entry in _nodes((node.args, node.kwargs)) if entry in self.names)
         )
@@ -160,6 +162,8 @@ class Reader:
             self.parts[node] = names
             for place, name in names.items():
                 self.memory.setdefault(storage_of(made[place]), []).append(name)
+        for place, entry in changed.items():
+            self._bind(entry, names[place], made[place])
         self.record.used |= set(inputs)
         self.record.ops[op] = Op(
             name=op,
@@ -217,6 +221,15 @@ def _nodes(nested: Any) -> Iterator[Node]:
 
 def _results(value: Any) -> list[Any]:
     return list(value) if isinstance(value, tuple | list) else [value]
+
+
+def _changed(node: Node) -> list[Node]:
+    """The tensors that a call changes in place besides what it returns."""
+    arguments = getattr(getattr(node.target, "_schema", None), "arguments", ())
+    given = {argument.name: entry for argument, entry in zip(arguments, node.args, strict=False)} | dict(node.kwargs)
+    written = [given.get(a.name) for a in arguments if a.alias_info is not None and a.alias_info.is_write]
+    returned = {id(result) for result in _results(node.meta.get("val"))}
+    return [entry for entry in dict.fromkeys(_nodes(written)) if id(entry.meta["val"]) not in returned]
 
 
 def _is_mutable(node: Node) -> bool:

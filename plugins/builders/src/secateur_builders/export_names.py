@@ -69,6 +69,10 @@ SILENT = frozenset({"_assert_tensor_metadata", "_assert_async", "_assert_scalar"
 """Checks that compute nothing."""
 
 
+TORCHS = frozenset({"aten", "prims"})
+"""The libraries whose operators are torch's own; those of any other keep their full name, `library::name`."""
+
+
 @frozen(eq=False)
 class Spoken:
     """A call in the vocabulary of the rules."""
@@ -85,7 +89,11 @@ def spoken(target: Any, args: Args, kwargs: Kwargs, rank: int) -> Spoken:
     axes of the first tensor.
     """
     schema = getattr(target, "_schema", None)
-    name = schema.name.partition("::")[2] if schema is not None else getattr(target, "__name__", str(target))
+    name = schema.name if schema is not None else getattr(target, "__name__", str(target))
+    library, _, bare = name.partition("::")
+    if bare and library not in TORCHS:
+        return Spoken(name, args, kwargs)
+    name = bare or name
     overload = schema.overload_name if schema is not None else ""
     if name.endswith("_") and not name.startswith("__"):
         name = name[:-1]
@@ -96,6 +104,11 @@ def spoken(target: Any, args: Args, kwargs: Kwargs, rank: int) -> Spoken:
         args, kwargs = _by_keyword(KEYWORDS[kind].split(), schema, args, kwargs)
     kwargs = {key: entry for key, entry in kwargs.items() if key not in DROPPED.get(kind, ())}
     return Spoken(kind, args, kwargs)
+
+
+def is_own(kind: str) -> bool:
+    """Whether an operation is none of torch's."""
+    return "::" in kind
 
 
 def _by_keyword(keywords: list[str], schema: Any, args: Args, kwargs: Kwargs) -> tuple[Args, Kwargs]:
