@@ -2,14 +2,15 @@
 
 `reshape(b, n, heads, C // heads)` holds as long as C is heads times the width it is cut into. Each of the three alone
 would break it; tied as a product they cannot. So an equation whose sides are lengths, products and quotients of lengths
-becomes a tie, index by index. That may be more than the equation asks for, never less.
+becomes a tie, index by index. That may be more than the equation asks for, never less. An attribute that no axis
+follows yet, C in `self.C // self.heads`, is defined by the equation.
 """
 
 from __future__ import annotations
 
 from secateur.coupling.facts import SizeFact
 from secateur.coupling.labels import Axis, fixed
-from secateur.coupling.products import merge
+from secateur.coupling.products import merge, split
 from secateur.coupling.system import SizeSystem
 from secateur.graph.sizes import Arithmetic, Attribute, AxisLength, Expr, Literal
 
@@ -26,11 +27,33 @@ def tie_lengths(system: SizeSystem, fact: SizeFact) -> bool:
         if divisor is None:
             return False
         due = merge(facts, divisor, due, fact.op)
+        if _define(system, expr.left, due, fact):
+            return True
+    elif isinstance(expr, Arithmetic) and expr.operation == "*" and isinstance(expr.left, Literal):
+        count = expr.left.value
+        if count > 0 and len(due) % count == 0 and _undefined(system, expr.right, len(due) // count):
+            outer, inner = split(facts, due, count, len(due) // count, fact.op)
+            facts.fix(outer.atoms, f"it is as long as the number {count} that is written", op=fact.op)
+            return _define(system, expr.right, inner, fact)
+        whole = axis_of(system, expr, fact)
     else:
         whole = axis_of(system, expr, fact)
     if whole is None or not whole.free or not due.free or len(whole) != len(due):
         return False
     facts.tie(whole.atoms, due.atoms, fact.op)
+    return True
+
+
+def _undefined(system: SizeSystem, expr: Expr, length: int) -> bool:
+    """Whether an expression is an attribute of that value that no axis follows yet."""
+    return isinstance(expr, Attribute) and expr not in system.bound and system.attribute(expr, len) == length
+
+
+def _define(system: SizeSystem, expr: Expr, axis: Axis, fact: SizeFact) -> bool:
+    """Let an attribute that nothing follows yet be the length of an axis from now on, if it is that long."""
+    if not axis.free or not _undefined(system, expr, len(axis)):
+        return False
+    system.labelling.facts.sizes.append(SizeFact(expr, axis.atoms, fact.op))
     return True
 
 
