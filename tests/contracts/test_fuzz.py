@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,14 @@ def wrong(tmp_path: Path) -> PluginManager:
     return PluginManager.discover(files=[file], prefer={"flip": "wrong"})
 
 
+@pytest.fixture
+def _dtype() -> Iterator[None]:
+    """A program is a script: it sets the default dtype for good."""
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("_dtype")
 def test_a_wrong_rule_is_found_and_shrunk_to_a_program_that_fails(wrong: PluginManager) -> None:
     found = 0
     for seed in range(4000):
