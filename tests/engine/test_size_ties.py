@@ -319,3 +319,28 @@ def test_sums_of_sizes_are_checked(law: Any, mix: str) -> None:
     found = [str(r) for r in law.plan(model, x).refusals if (r.parameter, r.axis) == ("a.weight", 0)]
     assert len(model.a.weight) == 24
     assert mix == "slice" or not found or "(n + n) would no longer fit" in found[0]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda y, width: y + torch.ones(width, dtype=y.dtype),
+        lambda y, width: y * width,
+        lambda y, width: y * width**-0.5,
+    ],
+    ids=["length", "factor", "scale"],
+)
+def test_an_attribute_defined_by_arithmetic_binds_its_other_uses(law: Any, use: Any) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dim, self.heads = 24, 4
+            self.qkv, self.out = nn.Linear(10, 72), nn.Linear(24, 5)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            b, n, _ = x.shape
+            q, k, v = self.qkv(x).reshape(b, n, 3, self.heads, self.dim // self.heads).permute(2, 0, 3, 1, 4)
+            y = ((q @ k.mT * 0.3).softmax(-1) @ v).transpose(1, 2).reshape(b, n, -1)
+            return self.out(use(y, self.dim))
+
+    assert not law.plan(Net().double(), (law.normal(2, 5, 10),)).cuts

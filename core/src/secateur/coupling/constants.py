@@ -7,7 +7,7 @@ units that would change it stay.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,15 @@ def unfollowed(graph: Graph, facts: Facts, labels: Mapping[str, Labels]) -> list
             if not isinstance(leaf, Literal)
         )
 
+    return _constants(graph, facts, may_change)
+
+
+def uses_of(attribute: Attribute, graph: Graph, facts: Facts) -> list[SizeFact]:
+    """A fact for every integer that contains an attribute and that no rule accounted for."""
+    return _constants(graph, facts, lambda expr: attribute in leaves(expr))
+
+
+def _constants(graph: Graph, facts: Facts, may_change: Callable[[Expr], bool]) -> list[SizeFact]:
     nothing = np.empty(0, np.int64)
     found = [
         SizeFact(size.expr, nothing, op, size.value)

@@ -8,6 +8,7 @@ follows yet, C in `self.C // self.heads`, is defined by the equation.
 
 from __future__ import annotations
 
+from secateur.coupling.constants import uses_of
 from secateur.coupling.facts import SizeFact
 from secateur.coupling.labels import Axis, fixed
 from secateur.coupling.products import merge, split
@@ -51,9 +52,11 @@ def _undefined(system: SizeSystem, expr: Expr, length: int) -> bool:
 
 def _define(system: SizeSystem, expr: Expr, axis: Axis, fact: SizeFact) -> bool:
     """Let an attribute that nothing follows yet be the length of an axis from now on, if it is that long."""
-    if not axis.free or not _undefined(system, expr, len(axis)):
+    if not axis.free or not isinstance(expr, Attribute) or not _undefined(system, expr, len(axis)):
         return False
-    system.labelling.facts.sizes.append(SizeFact(expr, axis.atoms, fact.op))
+    facts, graph = system.labelling.facts, system.labelling.graph
+    facts.sizes.append(SizeFact(expr, axis.atoms, fact.op))
+    facts.sizes += uses_of(expr, graph, facts)  # until now it could not change
     return True
 
 
