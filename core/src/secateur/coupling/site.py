@@ -189,7 +189,7 @@ class Site:
         return self.fix(
             axis,
             f"{what} is written as the number {plain(size)}",
-            hint="take it from the tensor's shape, or use -1",
+            hint="take it from the tensor's shape or from an attribute of the module itself, or use -1",
         )
 
 
