@@ -212,7 +212,7 @@ def test_the_place_names_the_module_and_the_line(law: Any) -> None:
     model = nn.Sequential(Inner(), nn.Linear(8, 3))
     law.refuses(model, law.normal(2, 5, 10), "0.a.weight", f"in view at 0 (tests/engine/test_size_ties.py:{line})")
     found = next(str(r) for r in law.plan(model, law.normal(2, 5, 10)).refusals if r.parameter == "0.a.weight")
-    assert "(take it from the tensor's shape, or use -1)" in found
+    assert "(take it from the tensor's shape or from an attribute of the module itself, or use -1)" in found
 
 
 class Child(nn.Module):
