@@ -76,7 +76,8 @@ def test_a_literal_is_reached_through_the_operations_before_it() -> None:
     plan = plan_of(Flat(), 2, 1, 8, 8)
     assert shown(plan, "b.weight") == [
         "stays: b.weight axis 0 → conv2d at b (here) → relu → view at the model itself (here): a size of this reshape "
-        "is written as the number 96 (take it from the tensor's shape or from an attribute of the module itself, or use -1)"
+        "is written as the number 96 (take it from the tensor's shape or from an attribute of the module itself, "
+        "or use -1)"
     ]
     assert any(line.endswith("conv2d at b (here): b.weight axis 1 (reads it)") for line in shown(plan, "a"))
 
