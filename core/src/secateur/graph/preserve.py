@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import sys
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from types import BuiltinFunctionType, FunctionType, MethodType
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), FunctionType, MethodType, BuiltinFunctionType)
+CONTAINERS = (dict, OrderedDict, set, list)
 DEEPEST = 6
 """Containers and objects nested deeper than this are not looked into."""
 
@@ -61,7 +63,7 @@ class Snapshot:
 
     def add(self, held: Any, depth: int = 0) -> None:
         """Remember what a container or an object of the user's holds; anything else is passed over."""
-        if id(held) in self._seen or depth > DEEPEST:
+        if id(held) in self._seen:
             return
         self._seen[id(held)] = held
         if isinstance(held, dict):
@@ -82,12 +84,20 @@ class Snapshot:
             self._within(held.__dict__.values(), depth)
 
     def _within(self, entries: Iterable[Any], depth: int) -> None:
+        if depth >= DEEPEST:
+            return
         for entry in entries:
             kind = type(entry)
             plain = self._plain.get(kind)
             if plain is None:
                 plain = self._plain[kind] = _is_plain(kind)
-            if not plain:
+            if plain:
+                continue
+            if kind in CONTAINERS and not entry:
+                self._empty.append(entry)
+            elif kind is tuple:
+                self._within(entry, depth + 1)
+            else:
                 self.add(entry, depth + 1)
 
     def restore(self) -> None:

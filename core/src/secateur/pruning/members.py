@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 SumCache = dict[tuple[str, int, Any], "Tensor"]
 
+CHUNK = 1 << 20
+"""Elements that are reduced at once: four megabytes of float32."""
+
 
 @define(frozen=True, eq=False)
 class Member:
@@ -38,17 +41,11 @@ class Member:
 
         The function must be pointwise and one object per meaning (`torch.abs`): results are shared between dims.
         """
-        import torch
-
         key = (self.name, self.axis, function)
         if key not in self._cache:
-            others = [axis for axis in range(self.tensor.dim()) if axis != self.axis]
-            values = function(self.tensor.detach())
-            wide = torch.float64 if values.dtype == torch.float64 else torch.float32
-            total = values.sum(others, dtype=wide) if others else values
-            self._cache[key] = total.to("cpu", torch.float64)
-        sums: Array = self._cache[key].numpy()[self.indices].sum(axis=1)
-        return sums
+            self._cache[key] = axis_sums(self.tensor.detach(), self.axis, function)
+        sums = self._cache[key].numpy()
+        return sums[self.indices[:, 0]] if self.indices.shape[1] == 1 else sums[self.indices].sum(axis=1)
 
     def matrix(self) -> Tensor:
         """The elements of each unit, as a matrix of shape (units, elements per unit)."""
@@ -57,6 +54,34 @@ class Member:
         index = torch.from_numpy(np.ascontiguousarray(self.indices)).reshape(-1).to(self.tensor.device)
         picked = self.tensor.detach().index_select(self.axis, index).movedim(self.axis, 0)
         return picked.reshape(len(self.indices), -1)
+
+
+def axis_sums(tensor: Tensor, axis: int, function: Callable[[Tensor], Tensor]) -> Tensor:
+    """Sum `function(element)` over all other axes of a tensor: float64 on the CPU, shape (length of the axis,).
+
+    Large tensors are taken in chunks that stay in the processor's cache: what the function makes of them is never
+    written to memory, and little is allocated.
+    """
+    import torch
+
+    others = [other for other in range(tensor.dim()) if other != axis]
+    if tensor.numel() <= CHUNK:
+        return _sum(function(tensor), others)
+    step = max(CHUNK * tensor.shape[0] // tensor.numel(), 1)
+    chunks = (function(tensor[start : start + step]) for start in range(0, tensor.shape[0], step))
+    if axis == 0:
+        return torch.cat([_sum(chunk, others) for chunk in chunks])
+    total, inner = torch.zeros(tensor.shape[axis], dtype=torch.float64), others[axis:]
+    for chunk in chunks:  # torch is slow at summing over both sides of an axis at once
+        total += _sum(_sum(chunk, inner) if inner else chunk, others[:axis])
+    return total
+
+
+def _sum(values: Tensor, axes: list[int]) -> Tensor:
+    import torch
+
+    wide = torch.float64 if values.dtype == torch.float64 else torch.float32
+    return (values.sum(axes, dtype=wide) if axes else values).to("cpu", torch.float64)
 
 
 def members_of(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from secateur.graph.modules import modules_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -10,12 +13,27 @@ if TYPE_CHECKING:
 
 def named_parameters(model: nn.Module) -> dict[str, Tensor]:
     """All parameters; a tied parameter appears once."""
-    return dict(model.named_parameters())
+    return _once((path, module._parameters) for path, module in modules_of(model))
 
 
 def named_tensors(model: nn.Module) -> dict[str, Tensor]:
     """All parameters and buffers (persistent or not); a tied tensor appears once."""
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    modules = modules_of(model)
+    return {
+        **_once((path, module._parameters) for path, module in modules),
+        **_once((path, module._buffers) for path, module in modules),
+    }
+
+
+def _once(tables: Iterable[tuple[str, Mapping[str, Tensor | None]]]) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    seen: set[int] = set()
+    for path, table in tables:
+        for name, tensor in table.items():
+            if tensor is not None and id(tensor) not in seen:
+                seen.add(id(tensor))
+                found[f"{path}.{name}" if path else name] = tensor
+    return found
 
 
 def get_attribute(model: nn.Module, module: str, name: str) -> Any:

@@ -92,12 +92,15 @@ def _without_data(tensor: Tensor) -> Tensor:
     return tensor.detach().to("meta")
 
 
+INTEGERS = {int}
+
+
 def _swap_integers(modules: list[tuple[str, nn.Module]], stand_ins: StandIns) -> None:
     for path, module in modules:
         for key, held in list(module.__dict__.items()):
             if type(held) is int:
                 module.__dict__[key] = TrackedInt(held, Attribute(path, key))
-            elif type(held) in (tuple, list) and held and all(type(entry) is int for entry in held):
+            elif type(held) in (tuple, list) and set(map(type, held)) == INTEGERS:
                 module.__dict__[key] = type(held)(
                     TrackedInt(entry, Attribute(path, key, index)) for index, entry in enumerate(held)
                 )
