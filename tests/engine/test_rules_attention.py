@@ -358,3 +358,27 @@ def test_transformer_layers_fused_or_not(law: Any, fused: Callable[[bool], None]
 
 def plan_dims(plan: secateur.Plan) -> list[Any]:
     return [dim for dim in plan.dims if len(dim.leaving)]
+
+
+def test_rotary_embeddings_in_complex_numbers(law: Any) -> None:
+    """Su et al. 2021, RoFormer, as Llama's first code wrote it: pairs of entries are turned as complex numbers."""
+
+    class Rotary(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.heads = 4
+            self.q, self.k, self.v = nn.Linear(10, 24), nn.Linear(10, 24), nn.Linear(10, 24)
+            self.out = nn.Linear(24, 5)
+            self.register_buffer("turn", torch.randn(9, 3, 2))
+
+        def turned(self, x: torch.Tensor) -> torch.Tensor:
+            pairs = torch.view_as_complex(x.reshape(*x.shape[:-1], -1, 2))
+            return torch.view_as_real(pairs * torch.view_as_complex(self.turn)[: x.shape[1], None]).flatten(3)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            b, n, _ = x.shape
+            q, k, v = (layer(x).view(b, n, self.heads, -1) for layer in (self.q, self.k, self.v))
+            y = F.scaled_dot_product_attention(*(t.transpose(1, 2) for t in (self.turned(q), self.turned(k), v)))
+            return self.out(y.transpose(1, 2).flatten(2))
+
+    law(Rotary(), law.normal(2, 5, 10), {"q.weight": (12, 10), "v.weight": (6, 10), "out.weight": (5, 6)})

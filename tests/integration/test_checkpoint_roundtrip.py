@@ -278,3 +278,18 @@ def test_any_library_can_read_the_weights(tmp_path: Path) -> None:
     tensors = load_file(tmp_path / "x")
     assert set(tensors) == {f"model/{name}" for name in model.state_dict()}
     assert torch.equal(tensors["model/fc.weight"], model.fc.weight)
+
+
+@pytest.mark.parametrize("extra", range(0, 64, 8))
+def test_a_header_of_any_length_is_no_pickle(tmp_path: Path, extra: int) -> None:
+    """Safetensors files begin with the length of their header, whose first byte may be that of a pickle."""
+    lengths = set()
+    for more in range(extra, extra + 8):
+        model, fresh = nn.Sequential(), nn.Sequential()
+        for net in (model, fresh):
+            net.add_module("layer" + "x" * 8 * more, nn.Linear(3, 3))
+        secateur.save(tmp_path / "net.safetensors", model)
+        lengths.add((tmp_path / "net.safetensors").read_bytes()[0])
+        secateur.load(tmp_path / "net.safetensors", fresh)
+        assert torch.equal(next(model.parameters()), next(fresh.parameters()))
+    assert len(lengths) > 4

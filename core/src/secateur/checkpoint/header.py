@@ -62,8 +62,9 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 
 
 def _read(file: BinaryIO, size: int, where: str) -> Header:
-    front = file.read(8)
-    if front[:4] == b"PK\x03\x04" or front[:1] == b"\x80":
+    front, begin = file.read(8), file.read(1)
+    # The length of a header may begin with any byte, but what follows it is a brace.
+    if front[:4] == b"PK\x03\x04" or (front[:1] == b"\x80" and begin != b"{"):
         raise CheckpointError(
             "it is a pickle (of torch.save?), which is never read, because reading a pickle can run any code",
             where=where,
@@ -72,7 +73,6 @@ def _read(file: BinaryIO, size: int, where: str) -> Header:
     if size < 8:
         raise _truncated(size, "at least 8", where)
     length = int.from_bytes(front, "little")
-    begin = file.read(1)
     if length > LONGEST or (begin != b"{" and size > 8):
         raise CheckpointError("it is not a safetensors file", where=where, hint=SAVED_BY_US)
     if 8 + length > size:

@@ -15,7 +15,7 @@ from secateur.coupling import products
 from secateur.coupling.facts import Compensation, Facts, Renormalisation, SizeFact
 from secateur.coupling.labels import Atoms, Axis, Labels, fixed
 from secateur.graph.ir import Graph, Op, Ref
-from secateur.graph.sizes import Attribute, Literal, Size
+from secateur.graph.sizes import Attribute, AxisLength, Literal, Size, leaves
 
 
 class Site:
@@ -171,6 +171,12 @@ class Site:
     def reshape(self, axes: Sequence[Axis], shape: Sequence[int]) -> list[Axis]:
         """The axes of the same elements in another shape."""
         return products.reshape(self._facts, axes, shape, self.op)
+
+    def varies(self, size: Any) -> bool:
+        """Whether an integer argument depends on the length of an input, or of another axis that stays."""
+        return isinstance(size, Size) and any(
+            isinstance(leaf, AxisLength) and not self._labels[leaf.value][leaf.axis].free for leaf in leaves(size.expr)
+        )
 
     def require(self, size: Any, axis: Axis, what: str = "a size") -> Axis:
         """An integer argument that must equal the length of an axis after thinning.

@@ -23,6 +23,7 @@ from secateur_thinners.table import rule
 
 POINTED = "it is indexed by a tensor or a list, which would not change with it"
 BY_TENSOR = "the bound of a slice is a tensor"
+OF_INPUT = "how much of it is read depends on the length of an input"
 MASKS = ("bool", "uint8")
 """Types of index tensors that say which entries are taken, not where they are."""
 
@@ -217,9 +218,14 @@ def _sliced(site: Site, axis: Axis, entry: slice) -> Axis | None:
 
 def _bound(site: Site, axis: Axis, bound: Any) -> None:
     """What lies before a bound (after it, if it is negative) must stay as long as it says."""
-    if bound is None or int_of(bound) == 0:
+    if bound is None:
         return
     number = int_of(bound)
+    if number != len(axis) and site.varies(bound):
+        site.fix(axis, OF_INPUT)
+        return
+    if number == 0:
+        return
     if number >= len(axis):  # a literal beyond the end cuts nothing off, however short the axis becomes
         if number == len(axis) and isinstance(bound, Size) and not isinstance(bound.expr, Literal):
             site.require(bound, axis, "the bound of a slice")
@@ -241,9 +247,10 @@ def narrow(site: Site) -> Sequence[Axis]:
     if isinstance(start, Labels):
         raise NotImplementedError("it is narrowed by a tensor")
     axis, first = axes[place], int_of(start) % max(len(axes[place]), 1)
-    if (first, int_of(length)) != (0, len(axis)):
-        _bound(site, axis, start)
-        site.require(length, Axis(axis.atoms[first : first + int_of(length)]), "the length of a slice")
+    if site.varies(start) or site.varies(length):
+        site.fix(axis, OF_INPUT)
+    _bound(site, axis, start)
+    site.require(length, Axis(axis.atoms[first : first + int_of(length)]), "the length of a slice")
     axes[place] = Axis(axis.atoms[first : first + int_of(length)], axis.zero)
     return axes
 

@@ -134,6 +134,18 @@ def _backwards(axis: Axis) -> Axis:
     return Axis(axis.atoms[::-1].copy(), axis.zero)
 
 
+def view_as_complex(site: Site) -> Sequence[Axis]:
+    """Pairs of numbers along the last axis become complex numbers."""
+    data = site["input"]
+    site.fix(data[-1], "its two entries are the parts of one complex number")
+    return list(data.axes[:-1])
+
+
+def view_as_real(site: Site) -> Sequence[Axis]:
+    """Complex numbers become pairs of numbers along a new last axis."""
+    return [*site["input"].axes, fixed(2)]
+
+
 def roll(site: Site) -> Sequence[Axis]:
     """Entries move on by a number of places, so the axis stays; without `dims` all axes count as one."""
     axes, shifts = list(site["input"].axes), _listed(site["shifts"])
@@ -231,6 +243,8 @@ def secateur_op_rules() -> list[OpRule]:
         rule("t T H", "input", reverse_axes),
         rule("mT mH adjoint", "input", transpose_last),
         rule("movedim", "input, source, destination", movedim),
+        rule("view_as_complex", "input", view_as_complex),
+        rule("view_as_real", "input", view_as_real),
         rule("flip", "input, *dims", flip),
         rule("fliplr flipud", "input", flip_one),
         rule("rot90", "input, k=1, dims=(0, 1)", rot90),
