@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from secateur.checkpoint.contents import MODEL, Contents
 from secateur.checkpoint.header import Header
+from secateur.checkpoint.naming import renamed
 from secateur.checkpoint.tensors import kind_of, state_tensors
 from secateur.errors import CheckpointError
 from secateur.thinning.recipe import Recipe, Step, recipe_of
@@ -24,7 +25,7 @@ def remaining(model: nn.Module, recipe: Recipe, where: str) -> Recipe:
     done = recipe_of(model)
     if not done.steps:
         return recipe
-    if done.to_dict() == recipe.to_dict():
+    if recipe.to_dict() in (done.to_dict(), renamed(model, done).to_dict()):
         return Recipe()
     raise CheckpointError("the model was thinned already, by another recipe than the file's", where=where, hint=FRESH)
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from secateur.checkpoint.contents import MODEL, Contents
 from secateur.checkpoint.files import check_writable, replacing
+from secateur.checkpoint.naming import check_names, renamed
 from secateur.checkpoint.optimizer import save_optimizer
 from secateur.checkpoint.tensors import state_tensors
 from secateur.errors import CheckpointError
@@ -26,8 +27,9 @@ def save(
     lists, strings and numbers, for `secateur.checkpoint.inspect(path)["extra"]` to return. The file appears whole
     or not at all; an old one is replaced.
 
-    Raises `CheckpointError` if the path cannot be written, or if such a file cannot hold something of the model or the
-    optimizer.
+    Raises `CheckpointError` if the path cannot be written, if such a file cannot hold something of the model or the
+    optimizer, or if the model no longer has a tensor by the name under which it was thinned. Masks of
+    `torch.nn.utils.prune` may have been removed since.
     """
     where = str(path)
     check_replaceable(path)
@@ -36,9 +38,11 @@ def save(
             hint = f"save {name!r} by itself, or thin the whole model"
             raise CheckpointError(f"only its part {name!r} was thinned", where=where, hint=hint)
     held, tied = state_tensors(model, where)
+    recipe = renamed(model, recipe_of(model))
+    check_names(model, recipe, where)
     tensors = {f"{MODEL}{name}": tensor for name, tensor in held.items()}
     said = save_optimizer(optimizer, model, tensors, where) if optimizer is not None else None
-    contents = Contents(recipe=recipe_of(model), tied=tied, optimizer=said, extra=extra)
+    contents = Contents(recipe=recipe, tied=tied, optimizer=said, extra=extra)
     try:
         metadata = contents.to_metadata()
     except (TypeError, ValueError, RecursionError) as error:
