@@ -428,6 +428,27 @@ def test_naming_such_a_dim_without_request_is_an_error_that_says_how(law: Any, n
     assert len(secateur.plan(model, x, {name: 0.5}, renormalise=True).dim("0").kept) == 8
 
 
+@pytest.mark.parametrize("name", ["0", "0:2"])
+def test_every_dim_of_a_module_is_known_by_name_without_request(law: Any, name: str) -> None:
+    class Parts(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.parts, self.width = 3, 4
+
+        def forward(self, x: Tensor) -> Tensor:
+            parts = x.unflatten(-1, (self.parts, self.width))
+            return F.layer_norm(parts, (self.parts, self.width)).flatten(1)
+
+    model, x = law.randomised(nn.Sequential(nn.Linear(5, 12), Parts(), nn.Linear(12, 3))), (law.normal(4, 5),)
+    assert [dim.name for dim in secateur.plan(model, x).dims] == ["0", "0:2"]
+    with pytest.raises(secateur.PlanError) as error:
+        secateur.plan(model, x, {name: 0.5})
+    reason = "layer_norm averages over it, in layer_norm at 1"
+    assert f"prune['{name}']: '{name}' cannot be pruned: {reason}" in str(error.value)
+    assert "(renormalise=True prunes it all the same)" in str(error.value)
+    assert all(len(dim.kept) == dim.size for dim in secateur.plan(model, x, {"*": 0.5}, keep=[name]).dims)
+
+
 def test_global_scope_lets_such_dims_compete_on_request_only(law: Any) -> None:
     model, x = plain(law)
     kept = {dim.name: len(dim.kept) for dim in secateur.plan(model, x, scope="global").dims}

@@ -11,7 +11,7 @@ from attrs import define
 from secateur.coupling.engine import Labelling, label
 from secateur.coupling.exactness import Renormalised
 from secateur.coupling.labels import Atoms
-from secateur.coupling.refusals import Refusal, refusals_of
+from secateur.coupling.refusals import REQUEST, Refusal, reason_of, refusals_of
 from secateur.coupling.sizes import probe, renormalise_scales
 from secateur.coupling.solver import Solution, solve
 from secateur.coupling.system import SizeSystem
@@ -45,12 +45,14 @@ class Coupling:
 
     @cached_property
     def staying(self) -> Mapping[str, str]:
-        """{parameter or module that nothing can leave along its first axis: why}."""
+        """{parameter or module that nothing can leave along its first axis, or dim that is on request only: why}."""
         found: dict[str, str] = {}
         for refusal in self.refusals:
             if refusal.axis == 0 and refusal.indices == refusal.size:
                 found[refusal.parameter] = refusal.reasons[0]
                 found.setdefault(refusal.parameter.rpartition(".")[0], refusal.reasons[0])
+        for dim in self.on_request:
+            found.setdefault(dim.name, f"{reason_of(dim.renormalisations[0])} ({REQUEST})")
         return found
 
     def leaving(self, classes: Atoms) -> Leaving:
