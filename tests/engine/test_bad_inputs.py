@@ -162,6 +162,21 @@ def test_what_is_no_plan(plan: Any) -> None:
             call()
 
 
+def test_a_plan_of_a_smaller_model_is_refused() -> None:
+    def deep(layers: int) -> nn.Sequential:
+        return nn.Sequential(*(nn.Linear(6, 6) for _ in range(layers)))
+
+    x = torch.randn(2, 6)
+    plan, model = secateur.plan(deep(2), (x,)), deep(3)
+    message = "plan: the plan was made for another model: it does not know 2.weight; make a new plan"
+    before = unchanged(model)
+    for made in (plan, secateur.Plan.from_dict(plan.to_dict())):
+        for call in (secateur.thin, secateur.masked):
+            with pytest.raises(secateur.ThinError, match=message):
+                call(model, made)
+    assert str(unchanged(model)) == str(before)
+
+
 @pytest.mark.parametrize("optimizer", [5, "adam", Net(), torch.optim.Adam])
 def test_what_is_no_optimizer(optimizer: Any) -> None:
     model = Net()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from secateur.errors import ThinError
 from secateur.thinning.plan import Plan
-from secateur.thinning.state import get_attribute, named_tensors
+from secateur.thinning.state import get_attribute, named_parameters, named_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -44,6 +44,7 @@ def check_fits(model: nn.Module, plan: Plan) -> None:
         if tuple(tensors[name].shape) != tuple(shape):
             found = tuple(tensors[name].shape)
             raise ThinError(f"the plan was made for shape {tuple(shape)}, it has {found}", where=name, hint=ANOTHER)
+    _check_known(model, plan)
     for name, numbers in plan.folds.items():
         if plan.shapes.get(name) != numbers.shape:
             raise ThinError(f"the plan adds numbers of shape {numbers.shape} to it", where=name, hint=ANOTHER)
@@ -65,6 +66,16 @@ def check_fits(model: nn.Module, plan: Plan) -> None:
             raise ThinError("the plan changes this attribute, the model does not have it", where=path) from None
         if held != old and not (isinstance(held, list) and tuple(held) == tuple(old)):  # a saved plan knows tuples only
             raise ThinError(f"the plan was made for the value {old}, it is {held}", where=path, hint=ANOTHER)
+
+
+def _check_known(model: nn.Module, plan: Plan) -> None:
+    """Refuse a larger model of which the plan knows only a part; steps of a recipe know only what they cut."""
+    if not plan.dims and plan.example_inputs is None:
+        return
+    for name in named_parameters(model):
+        if name not in plan.shapes:
+            what = f"the plan was made for another model: it does not know {name}"
+            raise ThinError(what, where="plan", hint=ANOTHER)
 
 
 def _check_memory(plan: Plan, tensors: Mapping[str, Tensor]) -> None:
