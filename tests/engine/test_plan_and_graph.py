@@ -118,6 +118,23 @@ def test_dims_of_a_plan(plan: secateur.Plan) -> None:
         plan.cuts = {}  # type: ignore[misc]
 
 
+def test_dims_of_a_single_unit_have_no_row() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.all, self.most = nn.Linear(5, 6), nn.Linear(6, 3), nn.Linear(5, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            h = self.a(x).relu()
+            return self.all(h) + self.most(h[:, 1:])  # type: ignore[no-any-return]
+
+    plan = secateur.plan(Twice(), (torch.randn(2, 5),))
+    assert {dim.name: dim.size for dim in plan.dims} == {"a": 1, "a:2": 5}
+    rows = [line.split()[0] for line in str(plan).partition("stays:")[0].splitlines() if line.strip()]
+    assert "a:2" in rows
+    assert "a" not in rows
+
+
 def test_the_lowest_scores_leave(inputs: tuple[Tensor]) -> None:
     model = Net().eval()
     with torch.no_grad():

@@ -17,7 +17,7 @@ MOST = 4
 def plan_table(plan: Plan) -> Table:
     """One row per dim: how many of its units stay, and which other modules write the same units.
 
-    Long names fold into further lines; nothing is cut off.
+    Dims of a single unit, which stays, are left out. Long names fold into further lines; nothing is cut off.
     """
     from rich import box
     from rich.table import Table
@@ -27,10 +27,11 @@ def plan_table(plan: Plan) -> Table:
     table.add_column("dim", overflow="fold")
     for header in ("kept", "of", "leaves"):
         table.add_column(header, justify="right", no_wrap=True)
-    notes = ["; ".join(filter(None, (_partners(plan, dim), _class(dim)))) for dim in plan.dims]
+    shown = [dim for dim in plan.dims if dim.size > 1 or len(dim.leaving)]
+    notes = ["; ".join(filter(None, (_partners(plan, dim), _class(dim)))) for dim in shown]
     if any(notes):
         table.add_column("together with", overflow="fold")
-    for dim, note in zip(plan.dims, notes, strict=True):
+    for dim, note in zip(shown, notes, strict=True):
         share = 1 - len(dim.kept) / dim.size
         table.add_row(
             Text(dim.name),
