@@ -68,9 +68,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--dtype", default="float32", choices=list(LIMITS), help="RAFT knows only float32")
     parser.add_argument("--no-peer", action="store_true", help="leave Torch-Pruning out")
-    parser.add_argument(
-        "--limit", type=float, default=120, help="seconds of processor time that Torch-Pruning may take"
-    )
+    parser.add_argument("--limit", type=float, default=60, help="seconds of processor time that Torch-Pruning may take")
     parser.add_argument("--resume", action="store_true", help="measure only what the output does not hold yet")
     parser.add_argument("--output", type=Path, default=Path("runs/torchvision_coverage.jsonl"))
     parser.add_argument("--markdown", type=Path, help="write the table there, too")

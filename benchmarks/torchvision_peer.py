@@ -1,9 +1,10 @@
 """Half of the channels of a torchvision network pruned by Torch-Pruning, as its documentation recommends.
 
 Its users say which layers emit the outputs, and repair by hand what it does not know: the width that torchvision's
-vision transformer holds as a number. Both are done here. For attention its documentation knows two ways: to say
-how many heads there are, or to round to their number. Both are tried, and the smaller network counts. Otherwise
-nothing is rounded, and channels are ranked within each group.
+vision transformer holds as a number. Both are done here. For attention its documentation knows two ways, to say how
+many heads there are, or to round to their number; for detectors with regions its own benchmark leaves the pyramid and
+the heads alone. All ways are tried, and the smallest network counts. Otherwise nothing is rounded, and channels are
+ranked within each group.
 """
 
 from __future__ import annotations
@@ -16,25 +17,38 @@ from typing import Any
 
 import torch
 import torch_pruning
+from attrs import frozen
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 from torchvision_zoo import Network, emitting
 
 
-def peer(network: Network, model: nn.Module, ratio: float, limit: float) -> dict[str, Any]:
-    """What Torch-Pruning makes of a model, which is changed; see `attempt`."""
+@frozen
+class Way:
+    """One way to prune a network: the layers that are left alone, and what numbers of channels are rounded to."""
+
+    ignored: tuple[str, ...] = ()
+    round_to: int | None = None
+
+
+def ways(network: Network, model: nn.Module) -> list[Way]:
+    """The ways to try."""
     heads = [module.num_heads for module in model.modules() if isinstance(module, nn.MultiheadAttention)]
-    twin = copy.deepcopy(model) if heads else None
-    found = [attempt(network, model, ratio, limit, None)]
-    del model
-    if twin is not None:
-        found.append(attempt(network, twin, ratio, limit, heads[0]))
+    found = [Way(), *(Way(round_to=number) for number in heads[:1])]
+    if "rcnn" in network.name:
+        found.append(Way(ignored=("backbone.fpn", "roi_heads")))
+    return found
+
+
+def peer(network: Network, model: nn.Module, ratio: float, limit: float) -> dict[str, Any]:
+    """What Torch-Pruning makes of a model, at best; see `attempt`."""
+    found = [attempt(network, copy.deepcopy(model), ratio, limit, way) for way in ways(network, model)]
     return min(found, key=lambda outcome: (bool(outcome["error"]), outcome["parameters"]))
 
 
-def attempt(network: Network, model: nn.Module, ratio: float, limit: float, round_to: int | None) -> dict[str, Any]:
-    """The outcome of one way (with the number of heads, or rounded to it): the share of the parameters that is left,
-    why it failed, if it did, and why the smaller network does not train, which counts as no failure.
+def attempt(network: Network, model: nn.Module, ratio: float, limit: float, way: Way) -> dict[str, Any]:
+    """The outcome of one way: the share of the parameters that is left, why it failed, if it did, and why the smaller
+    network does not train, which counts as no failure. The model is changed.
 
     It failed if it raised, if the smaller network does not run or gives outputs of other shapes, or if it took more
     than `limit` seconds of processor time.
@@ -44,7 +58,7 @@ def attempt(network: Network, model: nn.Module, ratio: float, limit: float, roun
     error = training = ""
     try:
         with at_most(limit):
-            prune(network, model, inputs, ratio, round_to)
+            prune(network, model, inputs, ratio, way)
             found = shapes(model, inputs)
     except Exception as raised:  # noqa: BLE001 - whatever it raises is its result
         error = first_line(raised)
@@ -72,7 +86,7 @@ def first_line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0][:200]
 
 
-def prune(network: Network, model: nn.Module, inputs: tuple[Any, ...], ratio: float, round_to: int | None) -> None:
+def prune(network: Network, model: nn.Module, inputs: tuple[Any, ...], ratio: float, way: Way) -> None:
     """Build the groups, rank and prune."""
     model.requires_grad_(True)
     heads = {module: module.num_heads for module in model.modules() if isinstance(module, nn.MultiheadAttention)}
@@ -81,9 +95,9 @@ def prune(network: Network, model: nn.Module, inputs: tuple[Any, ...], ratio: fl
         inputs[0] if len(inputs) == 1 and isinstance(inputs[0], Tensor) else inputs,
         importance=torch_pruning.importance.MagnitudeImportance(p=1),
         pruning_ratio=ratio,
-        ignored_layers=emitting(network, model),
-        num_heads=heads if round_to is None else {},
-        round_to=round_to,
+        ignored_layers=[*emitting(network, model), *map(model.get_submodule, way.ignored)],
+        num_heads=heads if way.round_to is None else {},
+        round_to=way.round_to,
         in_channel_groups={},  # its defaults are shared by all pruners, and keep their networks alive
         out_channel_groups={},
     )

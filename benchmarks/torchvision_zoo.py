@@ -198,7 +198,7 @@ def stand_in() -> None:
         "roi_align(Tensor input, Tensor rois, float spatial_scale, int pooled_height, int pooled_width, "
         "int sampling_ratio, bool aligned) -> Tensor"
     )
-    library.impl("roi_align", roi_align, "CompositeImplicitAutograd")
+    library.impl("roi_align", partial(roi_align, align._roi_align.__wrapped__), "CompositeImplicitAutograd")
     library.impl("nms", partial(nms, boxes.box_iou), "CompositeExplicitAutograd")
     stand_in.library = library  # type: ignore[attr-defined]  # a library that is collected takes its operators along
     for module in (boxes, align):
@@ -206,8 +206,22 @@ def stand_in() -> None:
     align._has_ops = lambda: True
 
 
-def roi_align(data: Tensor, rois: Tensor, scale: float, height: int, width: int, samples: int, aligned: bool) -> Tensor:
-    """Means of `samples` x `samples` points in every bin of every region, (regions, channels, height, width)."""
+def roi_align(
+    slow: Callable[..., Tensor],
+    data: Tensor,
+    rois: Tensor,
+    scale: float,
+    height: int,
+    width: int,
+    samples: int,
+    aligned: bool,
+) -> Tensor:
+    """Means of `samples` x `samples` points in every bin of every region, (regions, channels, height, width).
+
+    Where there are to be as many points as a region needs, torchvision's own Python does it.
+    """
+    if samples <= 0:
+        return slow(data, rois, scale, height, width, samples, aligned)
     made = data.new_zeros(len(rois), data.shape[1], height, width)
     left, top, right, bottom = (rois[:, 1:] * scale - 0.5 * aligned).unbind(1)
     least = 0.0 if aligned else 1.0
