@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import secateur
+from secateur.thinning.plan import Dim
 from secateur.thinning.planner import couple, make_plan
 
 
@@ -118,21 +120,14 @@ def test_dims_of_a_plan(plan: secateur.Plan) -> None:
         plan.cuts = {}  # type: ignore[misc]
 
 
-def test_dims_of_a_single_unit_have_no_row() -> None:
-    class Twice(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.a, self.all, self.most = nn.Linear(5, 6), nn.Linear(6, 3), nn.Linear(5, 3)
-
-        def forward(self, x: Tensor) -> Tensor:
-            h = self.a(x).relu()
-            return self.all(h) + self.most(h[:, 1:])  # type: ignore[no-any-return]
-
-    plan = secateur.plan(Twice(), (torch.randn(2, 5),))
-    assert {dim.name: dim.size for dim in plan.dims} == {"a": 1, "a:2": 5}
-    rows = [line.split()[0] for line in str(plan).partition("stays:")[0].splitlines() if line.strip()]
-    assert "a:2" in rows
-    assert "a" not in rows
+def test_dims_of_a_single_unit_that_stays_have_no_row(plan: secateur.Plan) -> None:
+    slices = {("stem.weight", 0): np.array([[0]])}
+    stays = Dim(name="one", size=1, kept=np.array([0]), slices=slices)
+    leaves = Dim(name="gone", size=1, kept=np.array([], np.int64), slices=slices)
+    made = evolve(plan, dims=(*plan.dims, stays, leaves))
+    rows = [line.split() for line in str(made).partition("stays:")[0].splitlines() if line.strip()]
+    assert [row[:3] for row in rows[2:]] == [["stem", "4", "8"], ["left", "3", "6"], ["gone", "0", "1"]]
+    assert made.dim("one") is stays
 
 
 def test_the_lowest_scores_leave(inputs: tuple[Tensor]) -> None:
