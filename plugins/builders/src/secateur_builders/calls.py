@@ -83,7 +83,8 @@ SKIPPED = (os.path.dirname(torch.__file__) + os.sep, os.path.dirname(__file__) +
 
 
 @cache
-def _is_library(file: str) -> bool:
+def is_library(file: str) -> bool:
+    """Whether a file belongs to torch or to this package, or is none."""
     return file.startswith(SKIPPED) or file.startswith("<")
 
 
@@ -92,7 +93,7 @@ def calling_line() -> Source | None:
     frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         code = frame.f_code
-        if not _is_library(code.co_filename):
+        if not is_library(code.co_filename):
             return _line(code.co_filename, frame.f_lineno)
         if code.co_name == "build" and frame.f_globals.get("__name__") == "secateur_builders.trace":
             return None

@@ -15,6 +15,8 @@ from secateur.errors import CaptureError
 from secateur.graph.ir import Graph
 from secateur.hookspecs import hookimpl
 from secateur.records import GraphBuilder
+from secateur_builders.given import check_modules, input_names
+from secateur_builders.runs import adds_something, unread, unused
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,11 +33,10 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
     from torch import nn
 
     from secateur_builders.recorder import Record, note_uncalled
-    from secateur_builders.trace import _adds_something, _check_modules, _unread, _unused
 
     if not isinstance(model, nn.Module):
         raise CaptureError(f"expected a torch.nn.Module, got {type(model).__name__}", where="model")
-    _check_modules(model)
+    check_modules(model)
     record = Record()
     try:
         reader = _read(model, example_inputs, record, {}, training=False)
@@ -55,13 +56,13 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
     except Exception as error:  # noqa: BLE001 - such a model is used in eval mode only; the plan says so
         failure = _first_line(error)
     else:
-        if _adds_something(record, longer):
+        if adds_something(record, longer):
             record, outputs = longer, outputs | dict.fromkeys(trained.outputs)
             opaque = opaque or trained.watcher.opaque
-    unused = dict.fromkeys([*_unused(reader.stand_ins, record), *sorted(reader.shadowed)])
+    idle = dict.fromkeys([*unused(reader.stand_ins, record), *sorted(reader.shadowed)])
     note_uncalled(model, record)
     if opaque:  # the forward gave back an object: whatever nobody read may be in it
-        outputs |= dict.fromkeys(_unread(record))
+        outputs |= dict.fromkeys(unread(record))
     return Graph(
         ops=record.ops,
         values=record.values,
@@ -72,7 +73,7 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
         attributes=reader.stand_ins.attributes,
         numbers=tuple(record.numbers),
         scales=tuple(record.scales),
-        unused=tuple(unused),
+        unused=tuple(idle),
         training_failure=failure,
         builder="export",
     )
@@ -87,10 +88,9 @@ def _read(model: nn.Module, inputs: Inputs, record: Record, constants: Mapping[s
     from secateur_builders.export_run import Watched
     from secateur_builders.export_sizes import SizeWatcher
     from secateur_builders.substitute import substituted
-    from secateur_builders.trace import _input_names
 
     leaves, structure = pytree.tree_flatten(inputs)
-    names = _input_names(inputs, leaves)
+    names = input_names(inputs, leaves)
     tensors = {name: leaf.detach() for name, leaf in zip(names, leaves, strict=True) if isinstance(leaf, torch.Tensor)}
     watcher = SizeWatcher(model)
     with substituted(model, "own", training) as stand_ins, _silence():

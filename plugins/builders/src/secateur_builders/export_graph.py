@@ -17,7 +17,7 @@ from secateur.graph.sizes import Arithmetic, AxisLength, Expr, Literal, Size
 from secateur_builders.export_match import is_integer
 from secateur_builders.export_names import SILENT, first_tensor, is_own, spoken
 from secateur_builders.export_sizes import MARK, Mark, SizeWatcher
-from secateur_builders.recorder import Record, _fresh, _types
+from secateur_builders.recorder import Record, fresh_name, type_names
 from secateur_builders.substitute import StandIns
 from secateur_builders.tensors import map_nested, numbers_of, storage_of
 
@@ -108,7 +108,7 @@ class Reader:
         self.outputs = list(dict.fromkeys(found))
 
     def _define(self, name: str, tensor: Any, kind: ValueKind, data: Any = None) -> str:
-        name = _fresh(name, self.record.values, self.record.names)
+        name = fresh_name(name, self.record.values, self.record.names)
         known = isinstance(data, Tensor) and (kind == "constant" or (kind == "buffer" and not data.is_floating_point()))
         shape = tuple(int(length) for length in tensor.shape)
         dtype = str(tensor.dtype).removeprefix("torch.")
@@ -154,7 +154,7 @@ class Reader:
         if call.kind in SILENT or not (made or inputs):
             return
         overwrites = self._overwritten(made) if _is_mutable(node) else ()
-        op = _fresh(f"{mark.module}.{call.kind}" if mark.module else call.kind, self.record.ops, self.record.names)
+        op = fresh_name(f"{mark.module}.{call.kind}" if mark.module else call.kind, self.record.ops, self.record.names)
         names = {place: self._define(op, result, "activation") for place, result in made.items()}
         if isinstance(node.meta.get("val"), Tensor):
             self._bind(node, names[0], made[0])
@@ -200,7 +200,7 @@ class Reader:
 
     def _modules(self) -> None:
         for call in self.watcher.calls:
-            types = _types(call.module)
+            types = type_names(call.module)
             taken = tuple(self.tokens.get(token, "") for token in call.inputs)
             made = tuple(self.tokens.get(token, "") for token in call.outputs)
             self.record.calls.append(ModuleCall(call.path, types[0], taken, made, types[1:]))

@@ -22,7 +22,7 @@ from torch.overrides import TorchFunctionMode
 
 from secateur.graph.ir import Source
 from secateur.graph.sizes import Size
-from secateur_builders.calls import _is_library, operation_name
+from secateur_builders.calls import is_library, operation_name
 from secateur_builders.export_match import Given, Wanted, integers, matched
 from secateur_builders.provenance import as_size, losses
 from secateur_builders.shapes import SIZE_CALLS
@@ -277,7 +277,7 @@ def _batch_norm(
 def calling_line() -> Source | None:
     """The innermost line of the model that is being exported; None if torch's own modules were called by no other."""
     frame = sys._getframe(1)
-    while frame is not None and _is_library(frame.f_code.co_filename):
+    while frame is not None and is_library(frame.f_code.co_filename):
         if frame.f_code.co_name == "build" and frame.f_globals.get("__name__") == "secateur_builders.export":
             return None
         frame = frame.f_back  # type: ignore[assignment]

@@ -89,7 +89,7 @@ class Recorder(TorchFunctionMode):
 
     def define(self, name: str, tensor: Tensor, kind: Any) -> str:
         """Give a tensor a name; the tensor is kept alive so that its identity stays its own."""
-        name = _fresh(name, self.record.values, self.record.names)
+        name = fresh_name(name, self.record.values, self.record.names)
         data = None
         if kind == "constant" or (kind == "buffer" and not tensor.is_floating_point()):
             data = numbers_of(tensor)
@@ -174,7 +174,7 @@ class Recorder(TorchFunctionMode):
 
     def _name_of_op(self, kind: str, counts: dict[str, int]) -> str:
         module = self.stack[-1] if self.stack else ""
-        return _fresh(f"{module}.{kind}" if module else kind, self.record.ops, counts)
+        return fresh_name(f"{module}.{kind}" if module else kind, self.record.ops, counts)
 
     def _write(
         self,
@@ -260,7 +260,7 @@ class Recorder(TorchFunctionMode):
             if id(module) in self.paths and outputs is not None:
                 types = self._kinds.get(type(module))
                 if types is None:
-                    types = self._kinds[type(module)] = _types(module)
+                    types = self._kinds[type(module)] = type_names(module)
                 given, made = self._known((inputs, keywords)), self._known((outputs,))
                 self.record.calls.append(ModuleCall(path, types[0], given, made, types[1:]))
 
@@ -275,7 +275,7 @@ class Recorder(TorchFunctionMode):
                 handle.remove()
 
 
-def _fresh(name: str, taken: Mapping[str, Any], counts: dict[str, int]) -> str:
+def fresh_name(name: str, taken: Mapping[str, Any], counts: dict[str, int]) -> str:
     """The name, or with a number if it is taken; `counts` remembers how often each was asked for."""
     candidate = name
     while candidate in taken:
@@ -289,11 +289,11 @@ def note_uncalled(model: nn.Module, record: Record) -> None:
     called = {call.module for call in record.calls}
     for path, module in modules_of(model):
         if path not in called and any(True for _ in module.parameters(recurse=False)):
-            types = _types(module)
+            types = type_names(module)
             record.calls.append(ModuleCall(path, types[0], (), (), types[1:]))
 
 
-def _types(module: nn.Module) -> tuple[str, ...]:
+def type_names(module: nn.Module) -> tuple[str, ...]:
     """Qualified names of a module's type and of the modules it derives from, nearest first."""
     kinds = [kind for kind in type(module).__mro__ if issubclass(kind, nn.Module) and kind is not nn.Module]
     return tuple(f"{kind.__module__}.{kind.__qualname__}" for kind in kinds) or ("torch.nn.modules.module.Module",)

@@ -12,10 +12,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from secateur.errors import CaptureError
-from secateur.graph.ir import Graph, Op, Ref, Source
-from secateur.graph.sizes import Size
+from secateur.graph.ir import Graph, Op, Ref
 from secateur.hookspecs import hookimpl
 from secateur.records import GraphBuilder, Intercept, OpRule
+from secateur_builders.given import check_modules, input_names
+from secateur_builders.runs import adds_something, unread, unused
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,7 +40,7 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
 
     if not isinstance(model, nn.Module):
         raise CaptureError(f"expected a torch.nn.Module, got {type(model).__name__}", where="model")
-    _check_modules(model)
+    check_modules(model)
     record, run, readers = _first_run(model, example_inputs)
     if not record.ops:
         raise CaptureError(
@@ -57,14 +58,13 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
         except Exception as error:  # noqa: BLE001 - such a model is used in eval mode only; the plan says so
             failure = f"{type(error).__name__}: {error}".splitlines()[0]
         else:
-            if _adds_something(record, longer):
+            if adds_something(record, longer):
                 record, outputs, opaque = longer, outputs | dict.fromkeys(trained.outputs), opaque or trained.opaque
-    unused = _unused(run.stand_ins, record)
     note_uncalled(model, record)
     if record.lost:
         _note_hidden_call(record, dict.fromkeys(outputs))
     if opaque:  # the model returned something that cannot be looked into: whatever nobody read may be in it
-        outputs |= dict.fromkeys(_unread(record))
+        outputs |= dict.fromkeys(unread(record))
     return Graph(
         ops=record.ops,
         values=record.values,
@@ -75,7 +75,7 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
         attributes=run.stand_ins.attributes,
         numbers=tuple(record.numbers),
         scales=tuple(record.scales),
-        unused=unused,
+        unused=unused(run.stand_ins, record),
         decisions=tuple(record.decisions),
         training_failure=failure,
         builder="trace",
@@ -151,7 +151,7 @@ def _run(
             else:
                 recorder.define(name, tensor, stand_ins.kinds[name])
         given = [_input(leaf, device) for leaf in leaves]
-        names = _input_names(inputs, leaves)
+        names = input_names(inputs, leaves)
         run.inputs = tuple(
             recorder.define(name, leaf, "input") for name, leaf in zip(names, given, strict=True) if _is_tensor(leaf)
         )
@@ -163,72 +163,16 @@ def _run(
         return run
 
 
-def _adds_something(record: Record, longer: Record) -> bool:
-    """Whether a run in training mode did anything that the run in eval mode did not do in the same order."""
-    evaluated = _done(record, training=False)
-    return evaluated != _done(longer, training=True) or _read(longer) != _read(record)
-
-
-def _done(record: Record, training: bool) -> list[tuple[Any, ...]]:
-    """What one run did with floating-point tensors (batch norm counts its batches in training, in integers).
-
-    Tensors are named by their order (integers by their place), since the two runs name them differently; flags such as
-    `training` are left out.
-    """
-    order: dict[str, int | str] = {}
-
-    def shown(argument: Any) -> Any:
-        if isinstance(argument, Ref):
-            return order.get(argument.name, argument.name)
-        if isinstance(argument, Size):
-            return argument.value
-        if isinstance(argument, Mapping):
-            return tuple((key, shown(entry)) for key, entry in argument.items())
-        if isinstance(argument, tuple | list):
-            return tuple(shown(entry) for entry in argument)
-        if isinstance(argument, slice):
-            return shown((argument.start, argument.stop, argument.step))
-        return None if isinstance(argument, bool) else str(argument)
-
-    inputs = [value.name for value in record.values.values() if value.kind == "input"]
-    given = inputs[len(inputs) // 2 :] if training else inputs
-    order.update({name: -1 - position for position, name in enumerate(given)})
-    done: list[tuple[Any, ...]] = []
-    for op in record.ops.values():
-        if op.training != training:
-            continue
-        if all(record.values[name].dtype.startswith("int") for name in op.outputs):
-            order.update({name: f"{op.kind} in {op.place}" for name in op.outputs})
-            continue
-        done.append((op.kind, op.module, op.source, shown(op.args), shown(op.kwargs)))
-        order.update({name: len(done) * 100 + position for position, name in enumerate(op.outputs)})
-    return done
-
-
-def _read(record: Record) -> set[tuple[int, Source | None]]:
-    """The sizes that were read as numbers, by value and place: the two runs name their tensors differently."""
-    return {(size.value, source) for size, source in (*record.numbers, *record.scales)}
-
-
 def _note_hidden_call(record: Record, outputs: Mapping[str, None]) -> None:
     """A tensor came from nowhere: an operation where it is first used stands for the call that may read the unread."""
     assert record.lost is not None
     module, source = record.lost
-    unread = tuple(name for name in _unread(record) if name not in outputs)
-    if unread:
-        arguments = tuple(Ref(name) for name in unread)
+    loose = tuple(name for name in unread(record) if name not in outputs)
+    if loose:
+        arguments = tuple(Ref(name) for name in loose)
         record.ops[HIDDEN] = Op(
-            name=HIDDEN, kind=HIDDEN, module=module, inputs=unread, outputs=(), args=arguments, source=source
+            name=HIDDEN, kind=HIDDEN, module=module, inputs=loose, outputs=(), args=arguments, source=source
         )
-
-
-def _unread(record: Record) -> list[str]:
-    read = {name for op in record.ops.values() for name in op.inputs}
-    return [output for op in record.ops.values() for output in op.outputs if output not in read]
-
-
-def _unused(stand_ins: StandIns, record: Record) -> tuple[str, ...]:
-    return tuple(n for n, kind in stand_ins.kinds.items() if kind == "parameter" and n not in record.used)
 
 
 def _is_tensor(leaf: Any) -> bool:
@@ -244,51 +188,12 @@ def _input(leaf: Any, device: Device) -> Any:
     return leaf.detach().to("meta") if device == "meta" and floating else leaf.detach().clone()
 
 
-def _input_names(inputs: Inputs, leaves: list[Any]) -> list[str]:
-    if isinstance(inputs, Mapping) and len(inputs) == len(leaves):
-        return [str(key) for key in inputs]
-    return ["input" if len(leaves) == 1 else f"input{index}" for index in range(len(leaves))]
-
-
-WRAPPERS = {
-    "DataParallel": "module",
-    "DistributedDataParallel": "module",
-    "FullyShardedDataParallel": "module",
-    "OptimizedModule": "_orig_mod",
-}
-"""Types that wrap a model, and the attribute that holds it."""
-
-
-def _check_modules(model: nn.Module) -> None:
-    """Raise `CaptureError` for a model whose modules cannot be given stand-ins: wrapped, scripted, without shapes."""
-    import torch
-    from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
-
-    from secateur.graph.modules import modules_of
-
-    kind = type(model).__name__
-    if kind in WRAPPERS and hasattr(model, WRAPPERS[kind]):
-        hint = f"give the model inside, model.{WRAPPERS[kind]}"
-        raise CaptureError(f"it is wrapped in {kind}", where="model", hint=hint)
-    for path, module in modules_of(model):
-        if isinstance(module, torch.jit.ScriptModule):
-            raise CaptureError(
-                "it is scripted by torch.jit, which hides its operations",
-                where=f"model.{path}" if path else "model",
-                hint="give the plain nn.Module it was made from",
-            )
-        for name, tensor in [*module._parameters.items(), *module._buffers.items()]:
-            if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
-                where = f"{path}.{name}" if path else name
-                raise CaptureError("it has no shape yet", where=where, hint="run the model once before planning")
-
-
 def _failure(model: nn.Module, error: Exception) -> CaptureError:
     import traceback
 
-    from secateur_builders.calls import _is_library
+    from secateur_builders.calls import is_library
 
-    frames = [f for f in traceback.extract_tb(error.__traceback__) if not _is_library(f.filename)]
+    frames = [f for f in traceback.extract_tb(error.__traceback__) if not is_library(f.filename)]
     place = f" at {frames[-1].filename}:{frames[-1].lineno}" if frames else ""
     return CaptureError(
         f"the forward of {type(model).__name__} failed{place}: {type(error).__name__}: {error}",
