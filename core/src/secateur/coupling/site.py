@@ -178,6 +178,12 @@ class Site:
             isinstance(leaf, AxisLength) and not self._labels[leaf.value][leaf.axis].free for leaf in leaves(size.expr)
         )
 
+    def length_of(self, size: Any) -> Axis | None:
+        """The axis of an earlier tensor whose length an integer argument is, or None if it is none."""
+        if isinstance(size, Size) and isinstance(size.expr, AxisLength):
+            return self._labels[size.expr.value][size.expr.axis]
+        return None
+
     def require(self, size: Any, axis: Axis, what: str = "a size") -> Axis:
         """An integer argument that must equal the length of an axis after thinning.
 

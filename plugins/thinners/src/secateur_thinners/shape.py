@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from secateur.coupling.labels import Axis, Labels, fixed
 from secateur.coupling.site import Site, int_of, plain
 from secateur.graph.ir import Opaque
-from secateur.graph.sizes import AxisLength, Size
 from secateur.hookspecs import hookimpl
 from secateur.records import OpRule
 from secateur_thinners.table import rule
@@ -216,15 +213,14 @@ def new_tensor(site: Site) -> Sequence[Axis]:
 
 
 def new_filled(site: Site) -> Sequence[Axis]:
-    """A new tensor of equal numbers: an axis that is as long as one of the input's leaves together with it."""
-    data, zero = site["input"], site.op.kind == "new_zeros"
+    """A new tensor of equal numbers: an axis that is as long as one of another tensor's leaves together with it."""
+    zero = site.op.kind.endswith("zeros")
+    floating = site.graph.values[site.op.outputs[0]].dtype.startswith(("float", "bfloat", "complex"))
     made = []
     for size, length in zip(site["size"], site.shape, strict=True):
-        expr = size.expr if isinstance(size, Size) else None
-        if isinstance(expr, AxisLength) and expr.value == data.name:
-            made.append(site.require(size, Axis(data[expr.axis].atoms, zero)))
-        else:
-            made.append(Axis(np.zeros(length, np.int64), zero))
+        followed = site.length_of(size) if floating else None  # integers may be places
+        own = Axis(fixed(length).atoms if followed is None else followed.atoms, zero)
+        made.append(own if followed is None else site.require(size, own))
     return made
 
 
@@ -255,6 +251,7 @@ def secateur_op_rules() -> list[OpRule]:
         rule("diag", "input, diagonal=0", diag),
         rule("atleast_1d atleast_2d atleast_3d", "*tensors", atleast),
         rule("new_zeros new_ones new_empty", "input, *size, dtype=None, device=None, " + NEW, new_filled),
+        rule("zeros ones empty", "*size, dtype=None, device=None, memory_format=None, " + NEW, new_filled),
         rule("new_full", "input, size, fill_value, dtype=None, device=None, " + NEW, new_tensor),
         rule("new_tensor", "input, data, dtype=None, device=None, " + NEW, new_tensor),
     ]
