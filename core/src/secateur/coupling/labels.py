@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
 Atoms = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -26,6 +26,7 @@ class Axis:
 
     atoms: Atoms
     zero: bool = True
+    _free: bool | None = field(default=None, repr=False, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.atoms)
@@ -33,11 +34,13 @@ class Axis:
     @property
     def free(self) -> bool:
         """Whether any index of the axis may leave, as far as is known before solving."""
-        return bool(self.atoms.any())
+        if self._free is None:
+            object.__setattr__(self, "_free", bool(self.atoms.any()))
+        return bool(self._free)
 
     def nonzero(self) -> Axis:
         """The same labels on a tensor that may be anything on the slices that leave."""
-        return Axis(self.atoms, zero=False) if self.zero else self
+        return Axis(self.atoms, zero=False, free=self._free) if self.zero else self
 
 
 @frozen(eq=False)
@@ -61,4 +64,4 @@ class Labels:
 
 def fixed(length: int) -> Axis:
     """An axis whose indices all stay."""
-    return Axis(np.zeros(length, np.int64))
+    return Axis(np.zeros(length, np.int64), free=False)

@@ -15,11 +15,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from attrs import define, frozen
+from attrs import define
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from secateur.coupling.facts import Facts, Pair
+from secateur.coupling.facts import Facts
+from secateur.coupling.implications import Lines, consequences, flattened, unified
 from secateur.coupling.labels import FIXED, Atoms
 
 Array = np.ndarray[Any, Any]
@@ -36,6 +37,8 @@ class Solution:
     """The class that stays."""
     children: Array
     """(product class, class it is made of), shape (n, 2), sorted by the first."""
+    tied: Atoms
+    """Class of each atom by ties alone, without what is fixed and what products imply, shape (atoms,)."""
 
     def reach(self, rows: Array, classes: Array) -> tuple[Array, Array]:
         """Expand (row, class) records to (row, base class), sorted, one record each, without the fixed class."""
@@ -195,21 +198,21 @@ def _apart(spans: Iterable[tuple[int, int]]) -> set[tuple[int, int]]:
 
 def solve(facts: Facts) -> Solution:
     """Solve the facts; see the module's docstring."""
-    _, of = components(facts.count, [(tie.left, tie.right) for tie in facts.ties])
-    stays = np.zeros(int(of.max()) + 1, bool)
-    stays[of[FIXED]] = True
+    _, tied = components(facts.count, [(tie.left, tie.right) for tie in facts.ties])
+    stays = np.zeros(int(tied.max()) + 1, bool)
+    stays[tied[FIXED]] = True
     for fix in facts.fixes:
-        stays[of[fix.atoms]] = True
-    count, of = numbered(np.where(stays[of], of[FIXED], of))
+        stays[tied[fix.atoms]] = True
+    count, of = numbered(np.where(stays[tied], tied[FIXED], tied))
     fixed = int(of[FIXED])
     if not facts.pairs:
-        return Solution(of, count, fixed, np.empty((0, 2), np.int64))
-    product, outer, inner = _flatten(facts)
-    constant = [_Lines.of(facts.pairs, by_rows) for by_rows in (True, False)]
+        return Solution(of, count, fixed, np.empty((0, 2), np.int64), tied)
+    product, outer, inner = flattened(facts.pairs)
+    constant = [Lines.of(facts.pairs, by_rows) for by_rows in (True, False)]
     while True:
-        fresh = _consequences(of, fixed, product, outer, inner)
+        fresh = consequences(of, fixed, product, outer, inner)
         fresh = fresh or [edge for lines in constant for edge in lines.consequences(of, fixed)]
-        fresh = fresh or _unified(of, fixed, product, outer, inner)
+        fresh = fresh or unified(of, fixed, product, outer, inner)
         if not fresh:
             break
         left, right = (of[np.concatenate([edge[side] for edge in fresh])] for side in (0, 1))
@@ -218,96 +221,4 @@ def solve(facts: Facts) -> Solution:
     p, a, b = of[product], of[outer], of[inner]
     real = (p != a) & (p != b)  # a product that is one of its own sides is no product
     keys = unique(np.concatenate([p[real] * count + a[real], p[real] * count + b[real]]))[0]
-    return Solution(of, count, fixed, np.stack([keys // count, keys % count], axis=1))
-
-
-def _flatten(facts: Facts) -> tuple[Atoms, Atoms, Atoms]:
-    empty = np.empty(0, np.int64)
-    product = [pair.product for pair in facts.pairs]
-    outer = [np.repeat(pair.outer, len(pair.inner)) for pair in facts.pairs]
-    inner = [np.tile(pair.inner, len(pair.outer)) for pair in facts.pairs]
-    return (
-        np.concatenate([empty, *product]),
-        np.concatenate([empty, *outer]),
-        np.concatenate([empty, *inner]),
-    )
-
-
-def _consequences(of: Atoms, fixed: int, product: Atoms, outer: Atoms, inner: Atoms) -> list[tuple[Atoms, Atoms]]:
-    """The ties that the pairs imply and that do not hold yet."""
-    found: list[tuple[Atoms, Atoms]] = []
-
-    def tie(where: Array, left: Atoms, right: Atoms) -> None:
-        where = where & (of[left] != of[right])
-        if where.any():
-            found.append((left[where], right[where]))
-
-    p, a, b = of[product], of[outer], of[inner]
-    zero = np.zeros_like(product)
-    tie(a == fixed, product, inner)
-    tie(b == fixed, product, outer)
-    tie(p == fixed, outer, zero)
-    tie(p == fixed, inner, zero)
-    return found  # what is fixed comes first: a pair with a fixed side is no product, and must not unify with others
-
-
-@frozen(eq=False)
-class _Lines:
-    """The rows (or columns) of all pairs, laid end to end: a product that is one class along each of them."""
-
-    atoms: Atoms
-    """Of the products, line after line."""
-    starts: Array
-    """Of the lines, in `atoms`."""
-    firsts: Array
-    """Of the pairs, in `starts`."""
-    sides: tuple[Atoms, ...]
-    """For each pair, the side that runs along the lines."""
-
-    @classmethod
-    def of(cls, pairs: Sequence[Pair], by_rows: bool) -> _Lines:
-        shapes = [(len(pair.outer), len(pair.inner)) for pair in pairs]
-        tables = [pair.product.reshape(shape) for pair, shape in zip(pairs, shapes, strict=True)]
-        lines = [table if by_rows else table.T for table in tables]
-        counts = np.array([0, *(len(line) for line in lines)])
-        lengths = np.concatenate([[0], *(np.full(len(line), line.shape[1]) for line in lines)])
-        atoms = np.concatenate([np.empty(0, np.int64), *(line.reshape(-1) for line in lines)])
-        sides = tuple(pair.inner if by_rows else pair.outer for pair in pairs)
-        return cls(atoms, np.cumsum(lengths)[:-1], np.cumsum(counts)[:-1], sides)
-
-    def consequences(self, of: Atoms, fixed: int) -> list[tuple[Atoms, Atoms]]:
-        """A side along which every product is one class cannot make any of them leave by itself: it is fixed.
-
-        That a product is the same for all of one side, and another for each of the other, says that only the other
-        counts. If all products are one class nothing is said.
-        """
-        if not self.sides:
-            return []
-        classes = of[self.atoms]
-        low, high = np.minimum.reduceat(classes, self.starts), np.maximum.reduceat(classes, self.starts)
-        flat = np.logical_and.reduceat(low == high, self.firsts)
-        several = np.minimum.reduceat(low, self.firsts) != np.maximum.reduceat(low, self.firsts)
-        sides = [self.sides[index] for index in np.flatnonzero(flat & several)]
-        return [(side, np.zeros_like(side)) for side in sides if (of[side] != fixed).any()]
-
-
-def _unified(of: Atoms, fixed: int, product: Atoms, outer: Atoms, inner: Atoms) -> list[tuple[Atoms, Atoms]]:
-    """The ties between pairs whose products are of one class, side by side."""
-    found: list[tuple[Atoms, Atoms]] = []
-    p, a, b = of[product], of[outer], of[inner]
-    live = (a != fixed) & (b != fixed)
-    where = ((p == a) | (p == b)) & live & (a != b)
-    if where.any():
-        found.append((outer[where], inner[where]))
-    if live.any():  # neighbours of one class, after sorting, unify side by side
-        order = np.flatnonzero(live)
-        order = order[np.lexsort((b[order], a[order], p[order]))]
-        before, after = order[:-1], order[1:]
-        same = p[before] == p[after]
-        same &= ~((a[before] == b[after]) & (b[before] == a[after]))
-        for side in (outer, inner):
-            left, right = side[before], side[after]
-            where = same & (of[left] != of[right])
-            if where.any():
-                found.append((left[where], right[where]))
-    return found
+    return Solution(of, count, fixed, np.stack([keys // count, keys % count], axis=1), tied)

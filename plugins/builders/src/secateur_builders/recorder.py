@@ -6,23 +6,20 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from attrs import define, field
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from secateur.graph.ir import ModuleCall, Op, Opaque, Ref, Source, Value
+from secateur.graph.ir import ModuleCall, Op, Ref, Source, Value
 from secateur.graph.modules import modules_of
 from secateur.graph.sizes import Size
 from secateur.records import Intercept
+from secateur_builders.arguments import written
 from secateur_builders.calls import calling_line
 from secateur_builders.known import CHANGES_MEMORY, DECISIONS, VALUE_READS, Call
-from secateur_builders.provenance import TrackedInt, as_size, unnoted
+from secateur_builders.provenance import unnoted
 from secateur_builders.tensors import collect, map_nested, numbers_of, storage_of, to_meta, version_of
-
-KEPT = frozenset({bool, float, str, type(None), type(Ellipsis)})
-"""Types of arguments that are written down as they are."""
 
 Place = tuple[str, Source | None]
 
@@ -79,6 +76,8 @@ class Recorder(TorchFunctionMode):
         self.stack: list[str] = []
         self.known: dict[int, str] = {}
         self.alive: list[Tensor] = []
+        self.met: dict[str, None] = {}
+        """The tensors among the arguments of the call that is being written."""
         self._memory: dict[int, list[int]] = {}
         self._placed = 0
         self._calls: dict[Any, Call] = {}
@@ -133,6 +132,13 @@ class Recorder(TorchFunctionMode):
         name, in_place = call.name, call.in_place
         if call.size is not None:
             return call.size(self, func, args, kwargs)
+        if call.kernel is not None and self.on_meta and self.intercept is None and not torch.is_grad_enabled():
+            result = call.kernel(args, kwargs)
+            if result is not None:
+                given = args[::-1] if call.reflected and len(args) == 2 else args
+                made = [result] if isinstance(result, Tensor) else [tensor for tensor in result if tensor is not None]
+                self._write(name, given, kwargs, [], made, in_place or result is args[0])
+                return result
         tensors: list[Tensor] = []
         collect(args, tensors)
         if kwargs:
@@ -141,16 +147,12 @@ class Recorder(TorchFunctionMode):
             self.memory()
         versions = [version_of(tensor) for tensor in tensors]
         # What torch itself does with sizes is the business of the operation's rule, and not noted.
-        moved_args, moved_kwargs, result = args, kwargs, None
-        if self.on_meta:
-            meta = [tensor.is_meta for tensor in tensors]
-            if any(meta) and not all(meta):
-                moved_args, moved_kwargs = map_nested(to_meta, args), map_nested(to_meta, kwargs)
-            if call.kernel is not None and not torch.is_grad_enabled():
-                result = unnoted(call.kernel, moved_args, moved_kwargs)
-                in_place = in_place or (result is not None and result is moved_args[0])
-        if result is None:
+        meta = [tensor.is_meta for tensor in tensors] if self.on_meta else []
+        if any(meta) and not all(meta):
+            moved_args, moved_kwargs = map_nested(to_meta, args), map_nested(to_meta, kwargs)
             result = unnoted(self._call, name, func, moved_args, moved_kwargs)
+        else:
+            result = unnoted(self._call, name, func, args, kwargs)
         outputs: list[Tensor] = []
         collect((result,), outputs)
         changed = [tensors[0]] if name in ("setitem", "property_set") and tensors else []
@@ -185,11 +187,12 @@ class Recorder(TorchFunctionMode):
         outputs: list[Tensor],
         in_place: bool,
     ) -> None:
-        inputs = tuple(dict.fromkeys(self.name_of(tensor) for tensor in tensors))
-        written = (
-            tuple([self._argument(entry) for entry in args]),
-            {key: self._argument(entry) for key, entry in kwargs.items()},
+        self.met = dict.fromkeys([self.name_of(tensor) for tensor in tensors])
+        arguments = (
+            tuple([written(entry, self._refer) for entry in args]),
+            {key: written(entry, self._refer) for key, entry in kwargs.items()},
         )
+        inputs = tuple(self.met)
         overwrites = self._aliases_of(outputs) if in_place else ()
         name = self._name_of_op(kind, self.record.names)
         made = tuple(self.define(name, output, "activation") for output in outputs)
@@ -199,8 +202,8 @@ class Recorder(TorchFunctionMode):
             module=self.stack[-1] if self.stack else "",
             inputs=inputs,
             outputs=made,
-            args=written[0],
-            kwargs=written[1],
+            args=arguments[0],
+            kwargs=arguments[1],
             source=calling_line(),
             overwrites=overwrites,
             training=self.training,
@@ -224,21 +227,10 @@ class Recorder(TorchFunctionMode):
         """Remember a size that was read as a plain number."""
         self.record.numbers[size, calling_line()] = None
 
-    def _argument(self, argument: Any) -> Any:
-        kind = type(argument)
-        if kind is int or kind is TrackedInt:
-            return as_size(argument)
-        if kind in KEPT:
-            return argument
-        if isinstance(argument, Tensor):
-            return Ref(self.known[id(argument)])
-        if isinstance(argument, tuple | list | slice | Mapping):
-            return map_nested(self._argument, argument)
-        if isinstance(argument, float | str):
-            return argument
-        if isinstance(argument, int | np.integer):
-            return as_size(int(argument) if isinstance(argument, np.integer) else argument)
-        return Opaque(str(argument))
+    def _refer(self, tensor: Tensor) -> Ref:
+        name = self.name_of(tensor)
+        self.met[name] = None
+        return Ref(name)
 
     def _known(self, entries: tuple[Any, ...]) -> tuple[str, ...]:
         found: list[Tensor] = []
@@ -257,11 +249,11 @@ class Recorder(TorchFunctionMode):
 
         def leave(module: nn.Module, inputs: Any, keywords: Any, outputs: Any) -> None:
             path = self.stack.pop()
-            if id(module) in self.paths and outputs is not None:
+            if outputs is not None and id(module) in self.paths:
                 types = self._kinds.get(type(module))
                 if types is None:
                     types = self._kinds[type(module)] = type_names(module)
-                given, made = self._known((inputs, keywords)), self._known((outputs,))
+                given, made = self._known((inputs, keywords) if keywords else inputs), self._known((outputs,))
                 self.record.calls.append(ModuleCall(path, types[0], given, made, types[1:]))
 
         handles = (
@@ -288,7 +280,7 @@ def note_uncalled(model: nn.Module, record: Record) -> None:
     """Note the modules that were never called, as calls without inputs: functions may have used their weights."""
     called = {call.module for call in record.calls}
     for path, module in modules_of(model):
-        if path not in called and any(True for _ in module.parameters(recurse=False)):
+        if path not in called and any(parameter is not None for parameter in module._parameters.values()):
             types = type_names(module)
             record.calls.append(ModuleCall(path, types[0], (), (), types[1:]))
 

@@ -1,0 +1,36 @@
+"""Arguments of a call as the graph holds them: tensors by name, integers with their origin."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from secateur.graph.ir import Opaque, Ref
+from secateur_builders.provenance import TrackedInt, as_size
+from secateur_builders.tensors import map_nested
+
+KEPT = frozenset({bool, float, str, type(None), type(Ellipsis)})
+"""Types of arguments that are written down as they are."""
+
+
+def written(argument: Any, refer: Callable[[Tensor], Ref]) -> Any:
+    """What stands for an argument, nested or not; `refer` gives the name of a tensor."""
+    kind = type(argument)
+    if kind is int or kind is TrackedInt:
+        return as_size(argument)
+    if kind in KEPT:
+        return argument
+    if isinstance(argument, Tensor):
+        return refer(argument)
+    if kind is tuple and argument:
+        return tuple([written(entry, refer) for entry in argument])
+    if isinstance(argument, tuple | list | slice | Mapping):
+        return map_nested(lambda entry: written(entry, refer), argument)
+    if isinstance(argument, float | str):
+        return argument
+    if isinstance(argument, int | np.integer):
+        return as_size(int(argument) if isinstance(argument, np.integer) else argument)
+    return Opaque(str(argument))
