@@ -142,6 +142,8 @@ class Graph:
     """Lines at which the forward read values of tensors: only the path that the example took is in the graph."""
     training_failure: str = ""
     """Why the model could not be run in training mode, if so."""
+    on_values: bool = False
+    """Whether the forward ran only on tensors with data: it reads their values."""
     builder: str = ""
 
     @cached_property

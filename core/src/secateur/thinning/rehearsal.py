@@ -37,7 +37,7 @@ def rehearse(model: nn.Module, plan: Plan, inputs: Any) -> bool:
             dense = builder.build(model, inputs)
     except SecateurError:
         return False  # it needs values: the verification on real tensors will tell
-    if dense.decisions:
+    if dense.decisions or dense.on_values:
         return False
     with preserved(model):
         try:

@@ -78,6 +78,7 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
         unused=unused(run.stand_ins, record),
         decisions=tuple(record.decisions),
         training_failure=failure,
+        on_values=run.device == "real",
         builder="trace",
     )
 
