@@ -171,6 +171,8 @@ def _overwrite(op: Op, facts: Facts, labels: dict[str, Labels]) -> None:
     for name in op.overwrites:
         if name not in labels:
             continue
+        if kept and op.kind == "zero":  # wherever they are written, what was zero still is
+            continue
         if kept:
             labels[name] = Labels(name, tuple(axis.nonzero() for axis in labels[name].axes))
         else:
