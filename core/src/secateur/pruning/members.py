@@ -68,12 +68,15 @@ def axis_sums(tensor: Tensor, axis: int, function: Callable[[Tensor], Tensor]) -
     if tensor.numel() <= CHUNK:
         return _sum(function(tensor), others)
     step = max(CHUNK * tensor.shape[0] // tensor.numel(), 1)
-    chunks = (function(tensor[start : start + step]) for start in range(0, tensor.shape[0], step))
-    if axis == 0:
-        return torch.cat([_sum(chunk, others) for chunk in chunks])
     total, inner = torch.zeros(tensor.shape[axis], dtype=torch.float64), others[axis:]
-    for chunk in chunks:  # torch is slow at summing over both sides of an axis at once
-        total += _sum(_sum(chunk, inner) if inner else chunk, others[:axis])
+    for start in range(0, tensor.shape[0], step):  # nothing made here outlives its turn: memory is used again
+        chunk = tensor[start : start + step]
+        if axis == 0:
+            total[start : start + step] = _sum(function(chunk), others)
+        elif inner:  # torch is slow at summing over both sides of an axis at once
+            total += _sum(_sum(function(chunk), inner), others[:axis])
+        else:
+            total += _sum(function(chunk), others)
     return total
 
 
