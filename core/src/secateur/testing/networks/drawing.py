@@ -96,13 +96,14 @@ class Drawing:
         return "" if self.chance(0.7) else ", bias=False"
 
 
-def random_network(seed: int, steps: int = 0) -> Program:
-    """Draw a program from a seed; `steps`: how many steps between inputs and outputs (0: two to six)."""
+def random_network(seed: int, steps: int = 0, inputs: str = "") -> Program:
+    """Draw a program from a seed; `steps`: how many steps between inputs and outputs (0: two to six); `inputs`: of
+    which kind they are, "map", "tokens", "ids" or "vector" (empty: of any)."""
     from secateur.testing.networks.ends import add_inputs, choose_outputs
     from secateur.testing.networks.steps import STEPS
 
     drawing = Drawing(np.random.default_rng(seed))
-    add_inputs(drawing)
+    add_inputs(drawing, inputs)
     made, due = 0, steps or int(drawing.rng.integers(2, 7))
     while made < due:
         table = STEPS[drawing.recent().kind]

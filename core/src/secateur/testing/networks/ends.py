@@ -8,11 +8,11 @@ from secateur.testing.networks.program import names_in
 BATCH, VOCABULARY = 2, 7
 
 
-def add_inputs(drawing: Drawing) -> None:
-    """One or two inputs, each followed by a layer that writes the first features."""
+def add_inputs(drawing: Drawing, only: str = "") -> None:
+    """One or two inputs, of one kind if it is named, each followed by a layer that writes the first features."""
     for _ in range(1 + drawing.chance(0.3)):
         kind = drawing.one_of("map", "map", "map", "map", "tokens", "tokens", "ids", "ids", "vector")
-        {"map": _map, "tokens": _tokens, "ids": _ids, "vector": _vector}[kind](drawing)
+        {"map": _map, "tokens": _tokens, "ids": _ids, "vector": _vector}[only or kind](drawing)
 
 
 def _input(drawing: Drawing, text: str) -> str:

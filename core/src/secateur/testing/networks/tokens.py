@@ -116,7 +116,10 @@ def gate(drawing: Drawing) -> None:
 def heads(drawing: Drawing) -> None:
     """Features seen as heads, something done to them there, and back."""
     x = token_feature(drawing)
-    count = drawing.one_of(*(n for n in (2, 3, 4) if x.width % n == 0))
+    counts = [n for n in (2, 3, 4) if x.width % n == 0]
+    if not counts:
+        return
+    count = drawing.one_of(*counts)
     held = drawing.hold("heads", str(count)) if drawing.chance(0.7) else str(count)
     b, n, d = (drawing.fresh(stem) for stem in "bnd")
     drawing.line(f"{b}, {n}, {d} = {x.name}.shape")
