@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from attrs import evolve
 
 from secateur.plugins import PluginManager, using
 from secateur.testing import LawBroken
@@ -40,6 +41,17 @@ def test_masked_and_thinned_agree(seed: int) -> None:
         raise
 
 
+@pytest.mark.parametrize("seed", range(120))
+def test_masked_and_thinned_agree_in_long_convolutional_networks(seed: int) -> None:
+    program = random_network(seed, steps=24, inputs="map")
+    for plan in ("secateur.plan(model, inputs, 0.5)", f"testing.random_plan(model, inputs, {seed})"):
+        try:
+            check_program(evolve(program, plan=plan))
+        except BaseException as error:
+            error.add_note(str(program))
+            raise
+
+
 def test_most_networks_can_be_pruned_and_some_renormalise() -> None:
     summary = check_seeds(range(100, 140), renormalise=0.5)
     assert summary.failures == []
@@ -56,6 +68,21 @@ def test_a_seed_gives_one_program_and_one_model() -> None:
     assert list(ours) == list(theirs)
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert str(random_network(12)) != str(first)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [("map", "randn(2, 3, 4, 4)"), ("tokens", "randn(2, 5, 6)"), ("ids", "randint("), ("vector", "6)")],
+)
+def test_inputs_are_of_the_kind_that_is_asked_for(kind: str, text: str) -> None:
+    for seed in range(20):
+        assert all(text in made for made in random_network(seed, inputs=kind).inputs.values())
+
+
+def test_networks_of_any_length_can_be_drawn() -> None:
+    for seed in range(60):
+        program = random_network(seed, steps=40)
+        assert program.outputs
 
 
 def test_networks_hold_what_networks_hold() -> None:

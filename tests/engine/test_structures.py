@@ -6,10 +6,13 @@ from collections import OrderedDict, namedtuple
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from secateur.thinning.planner import couple, make_plan, spare
 
 Pair = namedtuple("Pair", "left right")
 
@@ -393,3 +396,30 @@ def test_state_that_a_forward_keeps_on_its_module(law: Any) -> None:
     assert (model.count, model.seen) == (0, [])
     assert not hasattr(model, "last")
     law.exact(model, law.plan(model, (image(law),)), (image(law),))
+
+
+class Grid(nn.Module):
+    """Four features seen as two rows of two, which are then read column by column."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows, self.columns = 2, 2
+        self.a, self.b = nn.Linear(5, 4), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.b(self.a(x).view(-1, self.rows, self.columns).transpose(1, 2).flatten(1))
+
+
+def test_units_that_hold_all_of_a_layer_between_them_do_not_all_leave(law: Any) -> None:
+    model, x = law.randomised(Grid()), (law.normal(2, 5),)
+    coupling = couple(model, x)
+    (dim,) = coupling.dims
+    assert dim.slices["a.weight", 0].tolist() == [[0, 1], [0, 2], [1, 3], [2, 3]]
+    scores = np.array([1.0, 2.0, 3.0, 4.0])
+    for leaving, left in (([0, 3], [0]), ([1, 2], [1]), ([0, 1, 2], [0, 1]), ([1, 2, 3], [1]), ([0, 1], [0, 1])):
+        (found,) = spare(coupling, [np.array(leaving)], lambda _: scores)
+        assert found.tolist() == left
+        law.exact(model, make_plan(model, coupling, [found], x), x)
+    with torch.no_grad():
+        model.a.weight.copy_(torch.tensor([1.0, 2.0, 4.0, 8.0])[:, None].expand(4, 5))
+    assert law.exact(model, law.plan(model, x, 0.75), x).a.weight.tolist() == [[8.0] * 5]
