@@ -208,18 +208,25 @@ def _dim(
     axes: TensorAxes, reads: frozenset[TensorAxis], membership: Membership, units: Array, bounds: Array, table: Array
 ) -> Units:
     """The dim of some units of one footprint: their records are a table, with a row for each unit."""
-    width = int(table[:, 1].sum())
-    records = membership.rows[bounds[units][:, None] + np.arange(width)]
     ends = np.cumsum(table[:, 1]).tolist()
-    of_axis: dict[int, Array] = {}
-    for (column, count), end in zip(table.tolist(), ends, strict=True):
-        of_axis |= dict.fromkeys(membership.columns[column], records[:, end - count : end])
-    slices = {axes.keys[axis]: of_axis[axis] for axis in sorted(of_axis)}
-    first = next((key for key in slices if key not in reads), next(iter(slices)))
-    order = np.argsort(slices[first][:, 0], kind="stable")
-    made = {id(indices): np.ascontiguousarray(indices[order]) for indices in slices.values()}
-    ordered = {key: made[id(indices)] for key, indices in slices.items()}
-    return Units("", membership.units[units][order], ordered, frozenset(key for key in slices if key in reads))
+    places = {  # of each axis, in a row of the table
+        axis: (end - count, end)
+        for (column, count), end in zip(table.tolist(), ends, strict=True)
+        for axis in membership.columns[column]
+    }
+    keys = {axes.keys[axis]: places[axis] for axis in sorted(places)}
+    first = next((key for key in keys if key not in reads), next(iter(keys)))
+    records = membership.rows[bounds[units][:, None] + np.arange(ends[-1])]
+    order = np.argsort(records[:, keys[first][0]], kind="stable")
+    lines = np.ascontiguousarray(records[order].T)
+    slices = {place: _upright(lines[slice(*place)]) for place in set(keys.values())}
+    readers = frozenset(key for key in keys if key in reads)
+    return Units("", membership.units[units][order], {key: slices[place] for key, place in keys.items()}, readers)
+
+
+def _upright(lines: Array) -> Array:
+    """The transposed table, contiguous; a single line is not copied."""
+    return lines.reshape(-1, 1) if len(lines) == 1 else np.ascontiguousarray(lines.T)
 
 
 def _first(dim: Units, position: Mapping[TensorAxis, int]) -> tuple[int, int]:

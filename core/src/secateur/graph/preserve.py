@@ -26,17 +26,17 @@ DEEPEST = 6
 
 
 @contextmanager
-def preserved(model: nn.Module) -> Iterator[None]:
+def preserved(model: nn.Module, modules: Iterable[tuple[str, nn.Module]] | None = None) -> Iterator[None]:
     """Undo after the body whatever it did to the model's modules and to the random state of torch, numpy and Python.
 
     Restored are all attributes of all modules, and the contents of the lists, dicts, sets and objects they hold
     (parameters, buffers, submodules and hooks are such dicts). The numbers within tensors are not: see `quiet`, and the
-    builders.
+    builders. `modules`: the model's, if they are at hand.
     """
     import torch
 
     snapshot = Snapshot()
-    for _, module in modules_of(model):
+    for _, module in modules_of(model) if modules is None else modules:
         snapshot.add(module.__dict__)
     states = (torch.get_rng_state(), random.getstate(), np.random.get_state())
     try:

@@ -33,6 +33,8 @@ class StandIns:
     kinds: dict[str, Literal["parameter", "buffer"]] = field(factory=dict)
     aliases: dict[str, str] = field(factory=dict)
     attributes: dict[tuple[str, str], Any] = field(factory=dict)
+    paths: dict[int, str] = field(factory=dict)
+    """The path of each module, by identity."""
 
 
 @contextmanager
@@ -42,8 +44,8 @@ def substituted(model: nn.Module, device: Device, training: bool, readers: Reade
     `readers`: finds out who reads the modules' flag `training` meanwhile.
     """
     modules = modules_of(model)
-    with preserved(model):
-        stand_ins = StandIns()
+    with preserved(model, modules):
+        stand_ins = StandIns(paths={id(module): path for path, module in modules})
         _swap_tensors(modules, device, stand_ins)
         _swap_integers(modules, stand_ins)
         for _, module in modules:

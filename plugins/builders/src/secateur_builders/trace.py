@@ -135,17 +135,15 @@ def _run(
 ) -> _Run:
     from torch.utils import _pytree as pytree
 
-    from secateur.graph.modules import modules_of
     from secateur.graph.nested import tensors_in
     from secateur_builders.provenance import losses
     from secateur_builders.recorder import Recorder
     from secateur_builders.substitute import substituted
 
-    paths = {id(module): path for path, module in modules_of(model)}
     leaves, structure = pytree.tree_flatten(inputs)
     with substituted(model, device, training, readers) as stand_ins:
         run = _Run(stand_ins, device)
-        recorder = Recorder(record, paths, device == "meta", training, intercept, scales)
+        recorder = Recorder(record, stand_ins.paths, device == "meta", training, intercept, scales)
         for name, tensor in stand_ins.tensors.items():
             if name in record.values:
                 recorder.bind(name, tensor)
