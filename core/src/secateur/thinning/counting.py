@@ -37,6 +37,8 @@ def renormalising(model: nn.Module, gone: Leaving) -> Renormalising:
     Raises `PlanError` if one parameter or attribute would have to be rescaled in two ways.
     """
     found = Renormalising()
+    if not gone.coupling.labelling.facts.renormalisations:
+        return found
     sizes = SizeSystem(gone.coupling.labelling)
     factors: dict[Any, float] = {}
     counted: dict[str, Op] = {}

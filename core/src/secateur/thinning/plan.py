@@ -6,7 +6,7 @@ A plan is immutable, printable and savable. It holds no model and no tensor of t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from attrs import field, frozen
@@ -52,12 +52,19 @@ class Dim:
         return found
 
 
+class Refused(Protocol):
+    """Who can say what stays, and why: a coupling."""
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]: ...  # noqa: D102
+
+
 @frozen(eq=False, kw_only=True, repr=False)
 class Plan:
     """The decision of what leaves a network; see `secateur.plan`."""
 
     dims: tuple[Dim, ...]
-    refusals: tuple[Refusal, ...]
+    _refusals: tuple[Refusal, ...] | Refused = field(alias="refusals")
     cuts: Cuts
     attributes: Mapping[tuple[str, str], tuple[Any, Any]]
     shapes: Mapping[str, tuple[int, ...]]
@@ -80,6 +87,11 @@ class Plan:
     """The inputs the plan was made with, for verification; not saved."""
     chains: Chains | None = None
     """Finds the operations that couple what leaves; not saved."""
+
+    @property
+    def refusals(self) -> tuple[Refusal, ...]:
+        """What stays, and why; worked out when first asked for, since it takes as long as a good part of planning."""
+        return self._refusals if isinstance(self._refusals, tuple) else self._refusals.refusals
 
     @property
     def folds(self) -> Mapping[str, np.ndarray[Any, Any]]:

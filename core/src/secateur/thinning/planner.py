@@ -58,7 +58,8 @@ def plan(
     manager.criteria[criterion]  # an unknown name is refused before anything runs
     inputs = normalise_inputs(example_inputs)
     coupling = couple(model, inputs, builder, renormalise)
-    ratios = ratios_of(coupling.dims, prune, keep, coupling.staying)
+    named = isinstance(prune, Mapping) or keep
+    ratios = ratios_of(coupling.dims, prune, keep, coupling.staying if named else {})  # only names may mean what stays
     return select_plan(model, coupling, ratios, criterion, scope=scope, round_to=round_to, example_inputs=inputs)
 
 
@@ -177,7 +178,7 @@ def make_plan(
     shown = [*zip(coupling.dims, leaving, strict=True), *((dim, nothing) for dim in coupling.on_request)]
     made = Plan(
         dims=tuple(_dim(dim, out) for dim, out in shown),
-        refusals=coupling.refusals,
+        refusals=coupling,
         cuts=gone.cuts(),
         attributes=attributes | scales.attributes,
         shapes={name: tuple(tensor.shape) for name, tensor in named_tensors(model).items()},
