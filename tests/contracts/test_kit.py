@@ -18,7 +18,7 @@ import secateur
 from secateur.cli.main import main
 from secateur.coupling.labels import fixed
 from secateur.plugins import PluginManager, current, using
-from secateur.pruning.base import Pruner
+from secateur.pruning.base import Decision, Pruner
 from secateur.records import Criterion, GraphBuilder, LayerAdapter, OpRule
 from secateur.testing import (
     LawBroken,
@@ -340,7 +340,7 @@ class Changeable(Pruner):
     name = "changeable"
 
     def decide(self, network: Any, moment: Any) -> Any:
-        return {99: np.array([0])}
+        return Decision(units={99: np.array([0])})
 
 
 @attrs.frozen(kw_only=True)
@@ -349,7 +349,7 @@ class Greedy(Pruner):
     share: float
 
     def decide(self, network: Any, moment: Any) -> Any:
-        return {0: np.arange(len(network.dims[0]))}
+        return Decision(units={0: np.arange(len(network.dims[0]))})
 
 
 @attrs.frozen(kw_only=True)
@@ -358,7 +358,7 @@ class Particular(Pruner):
     path: str = attrs.field(validator=attrs.validators.instance_of(str))
 
     def decide(self, network: Any, moment: Any) -> Any:
-        return {}
+        return Decision()
 
 
 def test_pruners_that_break_a_law() -> None:

@@ -17,6 +17,7 @@ import pluggy
 
 if TYPE_CHECKING:
     from secateur.pruning.base import Pruner
+    from secateur.pruning.regularizer import Regularizer
     from secateur.records import (
         Command,
         Criterion,
@@ -46,6 +47,19 @@ def secateur_pruners() -> Iterable[type[Pruner]]:
         @hookimpl
         def secateur_pruners():
             return [AutomatedGradualPruner]     # chosen in YAML by its `name`, `class: agp`
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def secateur_regularizers() -> Iterable[type[Regularizer]]:
+    """Add regularizers: classes that add to the loss, and may mask what has become small.
+
+    Example::
+
+        @hookimpl
+        def secateur_regularizers():
+            return [GroupLasso]     # chosen in YAML by its `name`, `class: group_lasso`
     """
     raise NotImplementedError
 

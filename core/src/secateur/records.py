@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from secateur.coupling.site import Site
     from secateur.graph.ir import Graph, Op
+    from secateur.pruning.collecting import Collector
     from secateur.pruning.members import Member
 
 __all__ = [
@@ -116,15 +117,21 @@ class GraphBuilder:
 
 @frozen(kw_only=True)
 class Criterion:
-    """Scores the units of a dim; the lowest leave first.
+    """Scores the units of a dim; the lowest leave first. It has either a `score` or a `collector`.
 
     `score` gets the dim's members (parameters and how each unit lies in them) and returns one non-negative
-    float64 number per unit, shape (units,).
+    float64 number per unit, shape (units,). `collector` makes an object that gathers numbers while mini-batches run
+    through the network, and gives the scores from them.
     """
 
     name: str
-    score: Callable[[Sequence[Member]], np.ndarray[Any, Any]]
+    score: Callable[[Sequence[Member]], np.ndarray[Any, Any]] | None = None
+    collector: Callable[[], Collector] | None = None
     summary: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        if (self.score is None) == (self.collector is None):
+            raise TypeError(f"the criterion {self.name!r} needs either a score or a collector")
 
 
 @frozen(kw_only=True)

@@ -14,6 +14,7 @@ from secateur.records import Command, Criterion, DatasetEntry, GraphBuilder, Lay
 
 if TYPE_CHECKING:
     from secateur.pruning.base import Pruner
+    from secateur.pruning.regularizer import Regularizer
 
 T = TypeVar("T")
 
@@ -66,21 +67,27 @@ def _is(record_type: type) -> Callable[[object], bool]:
     return lambda record: isinstance(record, record_type)
 
 
-def _is_pruner(record: object) -> bool:
+def _is_named_class(record: object) -> bool:
     return isinstance(record, type) and hasattr(record, "name") and not inspect.isabstract(record)
 
 
-def _pruner_aliases(record: Any) -> Iterable[str]:
-    aliases: Iterable[str] = getattr(record, "aliases", ())
-    return aliases
+def _spellings(record: Any) -> Iterable[str]:
+    return tuple(spelling.name for spelling in getattr(record, "spellings", ()))
 
 
 PRUNERS: Final[Kind[type[Pruner]]] = Kind(
     hook="secateur_pruners",
     noun="pruner",
     wanted="concrete class with a `name`",
-    accepts=_is_pruner,
-    aliases=_pruner_aliases,
+    accepts=_is_named_class,
+    aliases=_spellings,
+)
+REGULARIZERS: Final[Kind[type[Regularizer]]] = Kind(
+    hook="secateur_regularizers",
+    noun="regularizer",
+    wanted="concrete class with a `name`",
+    accepts=_is_named_class,
+    aliases=_spellings,
 )
 CRITERIA: Final[Kind[Criterion]] = Kind(
     hook="secateur_criteria", noun="criterion", wanted="Criterion", accepts=_is(Criterion)
@@ -112,6 +119,7 @@ COMMANDS: Final[Kind[Command]] = Kind(hook="secateur_commands", noun="command", 
 
 KINDS: Final[tuple[Kind[Any], ...]] = (
     PRUNERS,
+    REGULARIZERS,
     CRITERIA,
     BUILDERS,
     OP_RULES,

@@ -23,6 +23,7 @@ from secateur.plugins.table import PluginTable, not_installed
 
 if TYPE_CHECKING:
     from secateur.pruning.base import Pruner
+    from secateur.pruning.regularizer import Regularizer
     from secateur.records import (
         Command,
         Criterion,
@@ -174,8 +175,13 @@ class PluginManager:
 
     @property
     def pruners(self) -> Registry[type[Pruner]]:
-        """Pruner classes by name; their aliases find them too."""
+        """Pruner classes by name; their spellings find them too."""
         return self._registry(kinds.PRUNERS)
+
+    @property
+    def regularizers(self) -> Registry[type[Regularizer]]:
+        """Regularizer classes by name; their spellings find them too."""
+        return self._registry(kinds.REGULARIZERS)
 
     @property
     def criteria(self) -> Registry[Criterion]:

@@ -7,26 +7,36 @@ scheduler makes masks of its decisions, applies them, and hands them to thinning
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal, Protocol
+from collections.abc import Mapping, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 import numpy as np
 from attrs import field, frozen
 
-from secateur.errors import PlanError
-from secateur.pruning.selection import matching, select_counts
+from secateur.pruning.spelling import Spelling
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
 Array = np.ndarray[Any, Any]
+Place = tuple[str, int]
+"""A parameter and one of its axes."""
 
 
 @frozen(kw_only=True)
 class Moment:
-    """When a pruner is asked: `epoch` of a window that runs from `start` to `end` (exclusive), every `frequency`."""
+    """When a pruner is asked: `epoch` of a window that runs from `start` to `end` (exclusive), every `frequency`.
+
+    `step`: the mini-batch of the epoch, 0 at its begin, of `steps`.
+    """
 
     epoch: int
     start: int
     end: int
     frequency: int = 1
+    step: int = 0
+    steps: int = 1
 
     @property
     def last(self) -> int:
@@ -35,7 +45,7 @@ class Moment:
 
 
 class Network(Protocol):
-    """What a pruner may look at: the dims of the network as it is now, and scores of their units."""
+    """What a pruner may look at: the dims and parameters of the network as it is now, and scores of units."""
 
     @property
     def dims(self) -> Sequence[Any]:
@@ -53,78 +63,58 @@ class Network(Protocol):
     def staying(self) -> Mapping[str, str]:
         """What cannot be pruned, and why."""
 
-    def scores(self, dim: int, criterion: str) -> Array:
-        """The scores of one dim's units by a criterion, shape (units,)."""
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        """The parameters themselves, by name; a tied one under its first name."""
+
+    @property
+    def memory(self) -> MutableMapping[str, float]:
+        """Numbers that the pruner keeps from one decision to the next, by a name of its own; saved with the run."""
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Where random numbers come from, on the CPU; its state is saved with the run."""
+
+    def resolve(self, pattern: str) -> Sequence[str]:
+        """The names of the parameters that a name or glob means; see `secateur.pruning.naming.resolve`."""
+
+    def factor(self, parameter: str) -> Tensor | None:
+        """The factor that the pruner's last decision put on a parameter; None if there was none."""
+
+    def scores(self, dim: int, criterion: str, places: Sequence[Place] | None = None) -> Array:
+        """The scores of one dim's units by a criterion, shape (units,); `places`: only by these slices of them."""
 
 
-Decision = Mapping[int, Array]
-"""{position of a dim: its units that leave, sorted}; dims that are not mentioned stay as they were."""
+@frozen(kw_only=True, eq=False)
+class Decision:
+    """What shall be masked from now on, until the same pruner decides otherwise.
+
+    `units`: {position of a dim: its units that leave, sorted}; they also leave the network when it is thinned.
+    `factors`: {name of a parameter: what multiplies it}, of its shape or one that broadcasts to it, bool (False is
+    masked) or floating point; for what is masked within a parameter and does not leave.
+    `whole`: whether units are masked in all that writes them. If not, only `factors` masks, until they leave.
+    """
+
+    units: Mapping[int, Array] = field(factory=dict)
+    factors: Mapping[str, Tensor] = field(factory=dict)
+    whole: bool = True
 
 
 class Pruner(ABC):
     """Base class of all pruners. Subclasses are frozen attrs classes with a `name`."""
 
     name: ClassVar[str]
-    aliases: ClassVar[tuple[str, ...]] = ()
+    spellings: ClassVar[tuple[Spelling, ...]] = ()
     summary: ClassVar[str] = ""
 
     @abstractmethod
     def decide(self, network: Network, moment: Moment) -> Decision:
-        """Say which units shall be masked from now on."""
+        """Say what shall be masked from now on."""
 
     def check(self, window: Moment) -> None:
         """Raise `ValueError` if the pruner cannot work in a window of the schedule; most can work in any."""
         return
 
-
-@frozen(kw_only=True)
-class UnitPruner(Pruner):
-    """Ranks the units of some dims by a criterion and masks a share of the lowest: subclasses say which share.
-
-    `dims`: globs over dim or parameter names. Shares are of the size a dim had before anything was thinned.
-    """
-
-    dims: str | list[str] = "*"
-    criterion: str = "l1"
-    scope: Literal["local", "global"] = "local"
-    round_to: int = field(default=1)
-
-    @round_to.validator
-    def _check_round_to(self, attribute: Any, value: int) -> None:
-        if value < 1:
-            raise ValueError(f"must be at least 1, got {value}")
-
-    @abstractmethod
-    def share(self, moment: Moment) -> float:
-        """The share of every dim's units that is masked at a moment, in [0, 1)."""
-
-    def targets(self, network: Network) -> list[int]:
-        """The positions of the dims this pruner prunes, in order."""
-        patterns = [self.dims] if isinstance(self.dims, str) else self.dims
-        found = {i for pattern in patterns for i in self._matching(pattern, network)}
-        return sorted(found)
-
-    def _matching(self, pattern: str, network: Network) -> list[int]:
-        try:
-            return matching(pattern, network.dims, f"dims {pattern!r}", network.staying)
-        except PlanError:
-            if network.thinned:  # what it named is down to its last unit
-                return []
-            raise
-
-    def decide(self, network: Network, moment: Moment) -> Decision:
-        """Rank and mask the lowest units of the targets."""
-        share, targets = self.share(moment), self.targets(network)
-        sizes = [len(network.dims[i]) for i in targets]
-        counts = []
-        for i, size in zip(targets, sizes, strict=True):
-            original = max(network.original.get(network.dims[i].name, size), size)
-            counts.append(int(share * original) - (original - size))  # below zero where more has left already
-        chosen = select_counts(
-            sizes,
-            counts,
-            lambda position: network.scores(targets[position], self.criterion),
-            self.scope,
-            self.round_to,
-        )
-        return dict(zip(targets, chosen, strict=True))
+    def check_names(self, network: Network) -> None:
+        """Raise `SecateurError` if something the pruner names is not in the network; called before training."""
+        return

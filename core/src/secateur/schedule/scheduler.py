@@ -28,6 +28,7 @@ from secateur.graph.capture import normalise_inputs
 from secateur.plugins import PluginManager, current
 from secateur.pruning.base import Pruner
 from secateur.pruning.masks import Masks
+from secateur.pruning.naming import resolve
 from secateur.schedule.grammar import Policy, Schedule, read_schedule
 from secateur.schedule.lr import LRPolicy
 from secateur.schedule.thinner import Thinner
@@ -35,9 +36,11 @@ from secateur.thinning.optimizer import NOT_FOLLOWED
 from secateur.thinning.plan import Plan
 from secateur.thinning.planner import couple, make_plan, scorer, spare
 from secateur.thinning.report import Report
+from secateur.thinning.state import named_parameters
 from secateur.thinning.transaction import thin
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
@@ -64,7 +67,11 @@ class Scheduler:
         self._decisions: dict[int, dict[int, Array]] = {}
         self._masks = Masks(model, {})
         self._due: list[Policy] = []
-        self._scorers: dict[str, Callable[[int], Array]] = {}
+        self._scorers: dict[str, Callable[..., Array]] = {}
+        self._memory: dict[str, float] = {}
+        import torch
+
+        self._generator = torch.Generator()
         self._check_targets()
         self._lr: dict[int, LRScheduler] = {}
         for policy in schedule.policies:
@@ -112,11 +119,34 @@ class Scheduler:
         """What cannot be pruned, and why."""
         return self._coupling.staying
 
-    def scores(self, dim: int, criterion: str) -> Array:
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        """The parameters by name."""
+        return named_parameters(self.model)
+
+    @property
+    def memory(self) -> dict[str, float]:
+        """What a pruner keeps."""
+        return self._memory
+
+    @property
+    def generator(self) -> torch.Generator:
+        """Random numbers."""
+        return self._generator
+
+    def resolve(self, pattern: str) -> list[str]:
+        """The parameters that a name or glob means."""
+        return resolve(pattern, self.parameters)
+
+    def factor(self, parameter: str) -> Tensor | None:
+        """The factor on a parameter."""
+        return None
+
+    def scores(self, dim: int, criterion: str, places: Any = None) -> Array:
         """The scores of one dim's units by a criterion, shape (units,)."""
         if criterion not in self._scorers:
             self._scorers[criterion] = scorer(self.model, self._coupling, criterion)
-        return self._scorers[criterion](dim)
+        return self._scorers[criterion](dim, places)
 
     @property
     def coupling(self) -> Coupling:
@@ -170,7 +200,7 @@ class Scheduler:
                     decision = policy.instance.decide(self, moment)
                 except SecateurError as error:
                     raise ConfigError(str(error), where=policy.where) from error
-                decisions[index] = dict(decision)
+                decisions[index] = dict(decision.units)
                 decided = True
             elif isinstance(policy.instance, Thinner):
                 self._due.append(policy)
@@ -241,10 +271,9 @@ class Scheduler:
 
     def _check_targets(self) -> None:
         for policy in self.schedule.policies:
-            targets = getattr(policy.instance, "targets", None)
-            if targets is not None:
+            if isinstance(policy.instance, Pruner):
                 try:
-                    targets(self)
+                    policy.instance.check_names(self)
                 except SecateurError as error:
                     raise ConfigError(str(error), where=policy.where) from error
 

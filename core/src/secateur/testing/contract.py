@@ -20,6 +20,7 @@ from secateur.testing.broken import LawBroken, NotTried
 
 LAWS: Mapping[str, tuple[str, ...]] = {
     "secateur_pruners": ("pruners:is_a_value", "pruners:decides_on_units_that_exist", "pruners:deciding_is_repeatable"),
+    "secateur_regularizers": ("pruners:is_a_value",),
     "secateur_criteria": (
         "criteria:scores_are_numbers",
         "criteria:scores_are_repeatable",
@@ -38,6 +39,7 @@ LAWS: Mapping[str, tuple[str, ...]] = {
 """{hook: the laws of its records}: modules of this package and functions of one record, imported when tried."""
 REGISTRIES = {
     "secateur_pruners": "pruners",
+    "secateur_regularizers": "regularizers",
     "secateur_criteria": "criteria",
     "secateur_graph_builders": "builders",
     "secateur_op_rules": "op_rules",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from secateur.records import Criterion
-from secateur.testing.broken import LawBroken
+from secateur.testing.broken import LawBroken, NotTried
 from secateur.testing.examples import examples
 from secateur.testing.values import unchanged
 from secateur.thinning.planner import couple
@@ -53,4 +53,6 @@ def _scored(criterion: Criterion) -> Any:
 def _score(criterion: Criterion, dim: Any, model: Any) -> Array:
     from secateur.pruning.members import members_of
 
+    if criterion.score is None:
+        raise NotTried(f"{criterion.name} scores what it has gathered while mini-batches ran")
     return np.asarray(criterion.score(members_of(dim.slices, dim.readers, named_parameters(model))))

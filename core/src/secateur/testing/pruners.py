@@ -7,13 +7,15 @@ from typing import Any
 
 import attrs
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
 from secateur.coupling.analysis import Coupling
-from secateur.pruning.base import Array, Moment, Pruner
+from secateur.pruning.base import Array, Decision, Moment, Place, Pruner
+from secateur.pruning.naming import resolve
 from secateur.testing.broken import LawBroken, NotTried
 from secateur.testing.examples import examples
 from secateur.thinning.planner import couple, scorer
+from secateur.thinning.state import named_parameters
 
 MOMENTS = [Moment(epoch=epoch, start=0, end=4) for epoch in range(4)]
 
@@ -24,6 +26,7 @@ class Shown:
 
     model: Any
     coupling: Coupling
+    memory: dict[str, float] = field(factory=dict)
 
     @property
     def dims(self) -> Sequence[Any]:
@@ -45,9 +48,29 @@ class Shown:
         """What cannot be pruned, and why."""
         return self.coupling.staying
 
-    def scores(self, dim: int, criterion: str) -> Array:
+    @property
+    def parameters(self) -> Mapping[str, Any]:
+        """The parameters by name."""
+        return named_parameters(self.model)
+
+    @property
+    def generator(self) -> Any:
+        """Always the same random numbers."""
+        import torch
+
+        return torch.Generator().manual_seed(0)
+
+    def resolve(self, pattern: str) -> Sequence[str]:
+        """The names of the parameters that a name or glob means."""
+        return resolve(pattern, self.parameters)
+
+    def factor(self, parameter: str) -> Any:
+        """Nothing was masked before."""
+        return None
+
+    def scores(self, dim: int, criterion: str, places: Sequence[Place] | None = None) -> Array:
         """The scores of one dim's units, shape (units,)."""
-        found: Array = scorer(self.model, self.coupling, criterion)(dim)
+        found: Array = scorer(self.model, self.coupling, criterion)(dim, places)
         return found
 
 
@@ -59,9 +82,9 @@ def is_a_value(pruner: type[Pruner]) -> None:
         raise LawBroken(f"{pruner.__name__} is no attrs class: decorate it with @attrs.frozen(kw_only=True)")
     kind: Any = pruner
     made = _made(kind)
-    for field in attrs.fields(kind):
+    for each in attrs.fields(kind):
         try:
-            setattr(made, field.name, getattr(made, field.name))
+            setattr(made, each.name, getattr(made, each.name))
         except attrs.exceptions.FrozenInstanceError:
             continue
         raise LawBroken(f"{pruner.__name__} can be changed after it is made: decorate it with @attrs.frozen")
@@ -70,7 +93,7 @@ def is_a_value(pruner: type[Pruner]) -> None:
 def decides_on_units_that_exist(pruner: type[Pruner]) -> None:
     """A decision names dims by position and sorted units of them, and leaves something of each dim."""
     for made, network, moment in _asked(pruner):
-        for position, units in made.decide(network, moment).items():
+        for position, units in made.decide(network, moment).units.items():
             if not 0 <= position < len(network.dims):
                 raise LawBroken(f"{pruner.name} decided on dim {position} of {len(network.dims)}")
             size, chosen = len(network.dims[position]), np.asarray(units)
@@ -84,8 +107,16 @@ def deciding_is_repeatable(pruner: type[Pruner]) -> None:
     """Asked twice at one moment, it gives one answer."""
     for made, network, moment in _asked(pruner):
         first, second = made.decide(network, moment), made.decide(network, moment)
-        if {k: list(v) for k, v in first.items()} != {k: list(v) for k, v in second.items()}:
+        if not _same(first, second):
             raise LawBroken(f"{pruner.name} decided {first}, then {second}")
+
+
+def _same(first: Decision, second: Decision) -> bool:
+    """Whether two decisions mask the same."""
+    units = [{k: list(v) for k, v in decision.units.items()} for decision in (first, second)]
+    if units[0] != units[1] or first.factors.keys() != second.factors.keys() or first.whole != second.whole:
+        return False
+    return all(bool((factor == second.factors[name]).all()) for name, factor in first.factors.items())
 
 
 def _asked(pruner: type[Pruner]) -> Any:

@@ -14,8 +14,9 @@ from attrs import field, frozen
 
 from secateur.config.validators import in_range
 from secateur.hookspecs import hookimpl
-from secateur.pruning.base import Moment, Pruner, UnitPruner
+from secateur.pruning.base import Pruner
 from secateur.pruning.members import Member, filters
+from secateur.pruning.units import UnitPruner
 from secateur.records import Criterion
 
 if TYPE_CHECKING:
@@ -56,10 +57,8 @@ class MagnitudePruner(UnitPruner):
     summary: ClassVar[str] = "a fixed share of units, the smallest by L1 or L2 norm (Li et al. 2017)"
 
     sparsity: float = field(validator=in_range(0, 1, high_open=True))
-
-    def share(self, moment: Moment) -> float:
-        """The same at every moment."""
-        return self.sparsity
+    initial_sparsity: None = field(default=None, init=False)
+    final_sparsity: None = field(default=None, init=False)
 
 
 @hookimpl
