@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 from attrs import define
@@ -15,7 +16,7 @@ from secateur.coupling.refusals import REQUEST, Refusal, reason_of, refusals_of
 from secateur.coupling.sizes import probe, renormalise_scales
 from secateur.coupling.solver import Solution, solve
 from secateur.coupling.system import SizeSystem
-from secateur.coupling.units import TensorAxes, TensorAxis, Units, dims_of, keep_something
+from secateur.coupling.units import Membership, TensorAxes, TensorAxis, Units, dims_of, keep_something
 from secateur.graph.ir import Graph
 from secateur.graph.sizes import Attribute
 from secateur.records import LayerAdapter, OpRule
@@ -85,10 +86,10 @@ class Leaving:
         axes = self.coupling.axes
         found: dict[str, dict[int, Atoms]] = {}
         gone = self.atoms[axes.atoms]
-        for (name, axis), start, stop in zip(axes.keys, axes.starts[:-1], axes.starts[1:], strict=True):
-            indices = np.flatnonzero(gone[start:stop])
-            if len(indices):
-                found.setdefault(name, {})[axis] = indices
+        indices = [gone[start:stop].nonzero()[0] for start, stop in pairwise(axes.starts.tolist())]
+        for (name, axis), number in zip(axes.keys, axes.label.tolist(), strict=True):
+            if len(indices[number]):
+                found.setdefault(name, {})[axis] = indices[number]
         return found
 
     def emptied(self) -> list[TensorAxis]:
@@ -96,8 +97,7 @@ class Leaving:
         axes = self.coupling.axes
         if not axes.keys:
             return []
-        stay = np.add.reduceat((~self.atoms[axes.atoms]).astype(np.int64), axes.starts[:-1])
-        return [key for key, count in zip(axes.keys, stay, strict=True) if not count]
+        return axes.having(np.logical_and.reduceat(self.atoms[axes.atoms], axes.starts[:-1]))
 
     def attributes(self) -> dict[Attribute, tuple[int, int]]:
         """{attribute: (old, new)} for every integer that changes; raises `ValueError` if sizes contradict."""
@@ -122,12 +122,17 @@ def analyse(
     """Find the dims of a graph. With `renormalise` those that change the scale of something may be pruned too."""
     labelling = label(graph, rules, adapters)
     solution = solve(labelling.facts)
-    axes = TensorAxes.of(labelling)
-    while probe(labelling, solution) or keep_something(labelling, solution, axes):
+    axes, membership = TensorAxes.of(labelling), None
+    while membership is None:
+        if not probe(labelling, solution):
+            membership = Membership.of(axes, solution)
+            if not keep_something(labelling, solution, axes, membership):
+                break
+            membership = None
         solution = solve(labelling.facts)
     renormalise_scales(labelling, solution)
     renormalised = Renormalised.of(labelling.facts, solution)
-    dims = renormalised.noted(dims_of(labelling, solution, axes, renormalised.marks(solution.classes)))
+    dims = renormalised.noted(dims_of(labelling, axes, membership, renormalised.marks(solution.classes)))
     prunable = tuple(dim for dim in dims if renormalise or not dim.renormalisations)
     on_request = () if renormalise else tuple(dim for dim in dims if dim.renormalisations)
     return Coupling(labelling, solution, axes, prunable, on_request)

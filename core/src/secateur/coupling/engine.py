@@ -16,6 +16,7 @@ from secateur.coupling.constants import unfollowed
 from secateur.coupling.facts import Facts, SizeFact
 from secateur.coupling.labels import Axis, Labels, fixed
 from secateur.coupling.site import Site
+from secateur.coupling.sources import Source, settle
 from secateur.errors import PluginError
 from secateur.graph.ir import Graph, ModuleCall, Op, Value
 from secateur.graph.sizes import Attribute
@@ -46,7 +47,7 @@ def label(graph: Graph, rules: Mapping[str, OpRule], adapters: Mapping[str, Laye
     for value in graph.values.values():
         if value.kind != "activation":
             unused = value.name in graph.unused or value.name not in read
-            labels[value.name] = _source(value, facts, UNUSED + _training_note(graph) if unused else "")
+            labels[value.name] = _source(value, graph, facts, UNUSED + _training_note(graph) if unused else "")
     for op in graph.ops.values():
         outputs = _apply(op, graph, facts, labels, rules)
         for name, axes in zip(op.outputs, outputs, strict=True):
@@ -60,6 +61,7 @@ def label(graph: Graph, rules: Mapping[str, OpRule], adapters: Mapping[str, Laye
         _refuse_all(graph, facts, labels)
     _mirror(graph, facts, labels, adapters)
     facts.sizes += unfollowed(graph, facts, labels)
+    settle(labels[value.name] for value in graph.values.values() if value.kind != "activation")
     return Labelling(graph, facts, labels)
 
 
@@ -80,9 +82,16 @@ def _refuse_all(graph: Graph, facts: Facts, labels: Mapping[str, Labels]) -> Non
                 facts.fix(axis.atoms, reason)
 
 
-def _source(value: Value, facts: Facts, unused: str) -> Labels:
+def _source(value: Value, graph: Graph, facts: Facts, unused: str) -> Labels:
     if value.kind in ("parameter", "buffer") and value.dtype.startswith(("float", "bfloat", "complex")):
-        axes = [Axis(facts.fresh(length)) if length > 1 else fixed(length) for length in value.shape]
+        homes = {(op.kind, op.module) for op in graph.consumers.get(value.name, ())}
+        home = homes.pop() if len(homes) == 1 and value.name not in graph.outputs else None
+        axes = [
+            Source(None, free=True, facts=facts, key=(value.name, axis), length=length, home=home)
+            if length > 1
+            else fixed(length)
+            for axis, length in enumerate(value.shape)
+        ]
         if unused:
             for axis in axes:
                 facts.fix(axis.atoms, unused)

@@ -113,6 +113,8 @@ class Facts:
     """Identities of the size arguments that rules accounted for; all others must keep their value."""
     reads: list[Atoms] = field(factory=list)
     """Vectors along which a parameter is contracted with what it reads."""
+    shared: dict[tuple[str, int], bool] = field(factory=dict)
+    """Of every (parameter, axis) that has the label of an axis it met: whether something is read along it."""
 
     def fresh(self, length: int) -> Atoms:
         """Make `length` new atoms."""

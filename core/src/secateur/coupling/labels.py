@@ -24,9 +24,15 @@ class Axis:
     `zero` is what allows a sum over an axis whose indices leave: in the masked network those slices add nothing.
     """
 
-    atoms: Atoms
+    _atoms: Atoms | None
     zero: bool = True
     _free: bool | None = field(default=None, repr=False, kw_only=True)
+
+    @property
+    def atoms(self) -> Atoms:
+        """The atom of each index."""
+        assert self._atoms is not None
+        return self._atoms
 
     def __len__(self) -> int:
         return len(self.atoms)

@@ -11,11 +11,13 @@ from attrs import frozen
 from secateur.coupling.engine import Labelling
 from secateur.coupling.facts import Facts, Fix, Renormalisation
 from secateur.coupling.labels import Atoms
-from secateur.coupling.solver import Solution, components
+from secateur.coupling.solver import Solution, components, unique
 from secateur.coupling.units import TensorAxes, TensorAxis, Units
 
 REQUEST = "renormalise=True prunes it all the same"
 INDIRECT = "it is tied, through a reshape or a grouped operation, to something that stays"
+Array = np.ndarray[Any, Any]
+
 MOST = 3
 """Reasons that are given for what stays through products."""
 
@@ -53,6 +55,7 @@ def refusals_of(
             if values[name].kind == "parameter":
                 nothing = np.zeros(values[name].shape[axis], bool)
                 stays, others = found.get((name, axis), (nothing, ()))
+                stays = stays.copy()  # several axes share it
                 stays[indices] = True
                 found[name, axis] = stays, tuple(dict.fromkeys(others + reasons))
     return tuple(
@@ -67,41 +70,44 @@ def reason_of(fact: Renormalisation) -> str:
 
 def _fixed(
     labelling: Labelling, solution: Solution, axes: TensorAxes
-) -> dict[TensorAxis, tuple[np.ndarray[Any, Any], tuple[str, ...]]]:
+) -> dict[TensorAxis, tuple[Array, tuple[str, ...]]]:
     """{axis of a parameter: which of its indices are fixed, shape (size,), and why}."""
     facts = labelling.facts
     stays = solution.of[axes.atoms] == solution.fixed
     if not stays.any():
         return {}
-    # Components without the fixes tell which fix explains which axis.
-    _, part = components(facts.count, [(tie.left, tie.right) for tie in facts.ties])
+    part = solution.tied  # components without the fixes tell which fix explains which axis
     explained = _explained(facts.fixes, part)
     further: dict[int, list[Fix]] | None = None
-    found = {}
-    for (name, axis), start, stop in zip(axes.keys, axes.starts[:-1], axes.starts[1:], strict=True):
-        here = stays[start:stop]
-        if not here.any() or labelling.graph.values[name].kind != "parameter":
-            continue
-        groups = np.unique(part[axes.atoms[start:stop][here]])
-        fixes = list({id(f): f for group in groups for f in explained.get(int(group), ())}.values())
+    of_label: dict[int, tuple[Array, tuple[str, ...]]] = {}
+    for label in np.flatnonzero(np.logical_or.reduceat(stays, axes.starts[:-1])).tolist():
+        stretch = slice(axes.starts[label], axes.starts[label + 1])
+        here = stays[stretch]
+        groups = unique(part[axes.atoms[stretch][here]])[0].tolist()
+        fixes = list({id(f): f for group in groups for f in explained.get(group, ())}.values())
         loud = [fix for fix in fixes if not fix.silent]
         if fixes and not loud:
             continue
         reasons = tuple(dict.fromkeys(_reason(fix) for fix in loud))
         if not reasons:
             further = further if further is not None else _through_products(facts, solution, part)
-            through = [fix for group in groups for fix in further.get(int(group), ()) if not fix.silent]
+            through = [fix for group in groups for fix in further.get(group, ()) if not fix.silent]
             reasons = tuple(dict.fromkeys(f"{INDIRECT}: {_reason(fix)}" for fix in through[:MOST])) or (INDIRECT,)
-        found[name, axis] = here.copy(), reasons
-    return found
+        of_label[label] = here, reasons
+    values = labelling.graph.values
+    return {
+        key: of_label[label]
+        for key, label in zip(axes.keys, axes.label.tolist(), strict=True)
+        if label in of_label and values[key[0]].kind == "parameter"
+    }
 
 
 def _explained(fixes: Sequence[Fix], part: Atoms) -> dict[int, list[Fix]]:
     """{component: the fixes that name an atom of it}."""
     found: dict[int, list[Fix]] = {}
     for fix in fixes:
-        for component in np.unique(part[fix.atoms]):
-            found.setdefault(int(component), []).append(fix)
+        for component in unique(part[fix.atoms])[0].tolist():
+            found.setdefault(component, []).append(fix)
     return found
 
 

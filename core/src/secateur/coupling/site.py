@@ -14,6 +14,7 @@ import numpy as np
 from secateur.coupling import products
 from secateur.coupling.facts import Compensation, Facts, Renormalisation, SizeFact
 from secateur.coupling.labels import Atoms, Axis, Labels, fixed
+from secateur.coupling.sources import Source, met
 from secateur.graph.ir import Graph, Op, Ref
 from secateur.graph.sizes import Attribute, AxisLength, Literal, Size, leaves
 
@@ -66,7 +67,8 @@ class Site:
 
     def tie(self, left: Axis, right: Axis) -> Axis:
         """Two axes whose indices leave together; returns them as one, zero where both are zero."""
-        self._facts.tie(left.atoms, right.atoms, self.op)
+        if not met(left, right, self.op):
+            self._facts.tie(left.atoms, right.atoms, self.op)
         return Axis(left.atoms if left.free else right.atoms, left.zero and right.zero)
 
     def fix(self, axis: Axis | Atoms, reason: str, hint: str = "") -> Axis:
@@ -78,7 +80,8 @@ class Site:
         """Axes that stay as a matter of course (kernel and other spatial axes): fixed without a reason."""
         kept = list(axes)
         for axis in kept:
-            self._facts.fix(axis.atoms, "", op=self.op, silent=True)
+            if not (isinstance(axis, Source) and axis.stays(self.op)):
+                self._facts.fix(axis.atoms, "", op=self.op, silent=True)
         return [fixed(len(axis)) for axis in kept]
 
     def fresh(self, length: int, zero: bool = True) -> Axis:
@@ -156,8 +159,10 @@ class Site:
         if not (data.zero or weight.zero):
             self.fix(data, "the values on both sides of a sum of products may be non-zero on pruned slices")
             self.fix(weight, "the values on both sides of a sum of products may be non-zero on pruned slices")
-        self._facts.tie(data.atoms, weight.atoms, self.op)
-        if reads:
+        source = weight if isinstance(weight, Source) else None
+        if source is None or not source.meets(data, self.op):
+            self._facts.tie(data.atoms, weight.atoms, self.op)
+        if reads and (source is None or not source.reads()):
             self._facts.reads.append(weight.atoms)
 
     def merge(self, outer: Axis, inner: Axis) -> Axis:

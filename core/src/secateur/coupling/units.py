@@ -6,7 +6,7 @@ the same number of slices in each) form a dim.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -43,10 +43,13 @@ class Units:
 
 @frozen(eq=False)
 class TensorAxes:
-    """All axes of all parameters and buffers, laid end to end: one row per slice."""
+    """All axes of all parameters and buffers, and the labels that they share, laid end to end."""
 
     keys: tuple[TensorAxis, ...]
+    label: Array
+    """Of each axis, which of the labels it has."""
     starts: Array
+    """Of the labels in `atoms`, with the end."""
     atoms: Atoms
 
     @classmethod
@@ -56,15 +59,24 @@ class TensorAxes:
         used = [name for op in labelling.graph.ops.values() for name in op.inputs]
         order = [name for name in dict.fromkeys([*used, *values]) if values[name].kind in ("parameter", "buffer")]
         keys: list[TensorAxis] = []
+        label: list[int] = []
         vectors: list[Atoms] = []
+        known: dict[int, int] = {}
         for name in order:
             for axis, labelled in enumerate(labelling.labels[name].axes):
                 if labelled.free:
+                    atoms = labelled.atoms
+                    number = known.setdefault(id(atoms), len(vectors))
+                    if number == len(vectors):
+                        vectors.append(atoms)
                     keys.append((name, axis))
-                    vectors.append(labelled.atoms)
-        lengths = np.array([0, *(len(vector) for vector in vectors)])
-        atoms = np.concatenate([np.empty(0, np.int64), *vectors])
-        return cls(tuple(keys), np.cumsum(lengths), atoms)
+                    label.append(number)
+        starts = np.cumsum([0, *map(len, vectors)])
+        return cls(tuple(keys), np.array(label, np.int64), starts, np.concatenate([np.empty(0, np.int64), *vectors]))
+
+    def having(self, labels: Array) -> list[TensorAxis]:
+        """The axes that have some of the labels; `labels` is a mask, shape (labels,)."""
+        return [self.keys[index] for index in np.flatnonzero(labels[self.label])] if self.keys else []
 
 
 @frozen(eq=False)
@@ -78,6 +90,8 @@ class Membership:
 
     columns: tuple[tuple[int, ...], ...]
     """The positions of the axes in each column."""
+    lengths: Sequence[int]
+    """Of the axes in each column."""
     units: Array
     """The base class of each unit."""
     rows: Array
@@ -93,12 +107,17 @@ class Membership:
     def of(cls, axes: TensorAxes, solution: Solution) -> Membership:
         """Find the units of all slices."""
         classes = solution.of[axes.atoms]
-        shared: dict[bytes, list[int]] = {}
-        bounds = axes.starts.tolist()
-        for position, (start, stop) in enumerate(pairwise(bounds)):
-            shared.setdefault(classes[start:stop].tobytes(), []).append(position)
-        firsts = [group[0] for group in shared.values()]
-        vectors = [classes[bounds[first] : bounds[first + 1]] for first in firsts]
+        shared: dict[bytes, int] = {}
+        vectors: list[Array] = []
+        place: list[int] = []
+        for start, stop in pairwise(axes.starts.tolist()):
+            vector = classes[start:stop]
+            place.append(shared.setdefault(vector.tobytes(), len(vectors)))
+            if place[-1] == len(vectors):
+                vectors.append(vector)
+        columns: list[list[int]] = [[] for _ in vectors]
+        for position, label in enumerate(axes.label.tolist()):
+            columns[place[label]].append(position)
         lengths = [len(vector) for vector in vectors]
         every = np.concatenate([np.empty(0, np.int64), *vectors])
         rows, bases = solution.reach(np.arange(len(every)), every)
@@ -113,8 +132,8 @@ class Membership:
             np.concatenate([[len(unit) > 0], (unit[1:] != unit[:-1]) | (column[1:] != column[:-1])])
         )
         starts = np.append(begins, len(unit))
-        columns = tuple(tuple(group) for group in shared.values())
-        return cls(columns, np.flatnonzero(present), rows, starts, unit[begins], column[begins])
+        found = tuple(tuple(group) for group in columns)
+        return cls(found, lengths, np.flatnonzero(present), rows, starts, unit[begins], column[begins])
 
     def footprints(self) -> tuple[Array, list[Array]]:
         """The footprint of each unit, and of each footprint the columns and how many slices there are in each.
@@ -153,12 +172,11 @@ def by_size(numbers: Array, limit: int) -> Array:
     return found
 
 
-def dims_of(labelling: Labelling, solution: Solution, axes: TensorAxes, marks: Array) -> list[Units]:
+def dims_of(labelling: Labelling, axes: TensorAxes, membership: Membership, marks: Array) -> list[Units]:
     """Group the free units of a graph into dims, in the order in which the graph first writes them.
 
     `marks`, shape (classes,): units whose marks differ belong to different dims.
     """
-    membership = Membership.of(axes, solution)
     if not len(membership.units):
         return []
     footprint, tables = membership.footprints()
@@ -175,11 +193,9 @@ def dims_of(labelling: Labelling, solution: Solution, axes: TensorAxes, marks: A
     return _named(found)
 
 
-def keep_something(labelling: Labelling, solution: Solution, axes: TensorAxes) -> bool:
+def keep_something(labelling: Labelling, solution: Solution, axes: TensorAxes, membership: Membership) -> bool:
     """Fix every unit without which nothing would be left of some axis; return whether there was any."""
-    membership = Membership.of(axes, solution)
-    lengths = np.diff(axes.starts)[[column[0] for column in membership.columns]]
-    whole = np.flatnonzero(np.diff(membership.starts) == lengths[membership.column])
+    whole = np.flatnonzero(np.diff(membership.starts) == np.array(membership.lengths, np.int64)[membership.column])
     if not len(whole):
         return False
     representative = np.zeros(solution.classes, np.int64)
@@ -196,12 +212,14 @@ def keep_something(labelling: Labelling, solution: Solution, axes: TensorAxes) -
 
 
 def _read_axes(labelling: Labelling, axes: TensorAxes) -> frozenset[TensorAxis]:
-    """The parameter axes along which something is read: their atoms are those of a contraction."""
-    marked = np.zeros(labelling.facts.count, bool)
-    for atoms in labelling.facts.reads:
+    """The parameter axes along which something is read: their atoms are those of a contraction, or it was noted."""
+    facts = labelling.facts
+    marked = np.zeros(facts.count, bool)
+    for atoms in facts.reads:
         marked[atoms] = True
-    read = np.logical_or.reduceat(marked[axes.atoms], axes.starts[:-1])
-    return frozenset(axes.keys[index] for index in np.flatnonzero(read))
+    own = axes.having(np.logical_or.reduceat(marked[axes.atoms], axes.starts[:-1]))
+    found = {key for key in own if key not in facts.shared}
+    return frozenset(found.union(key for key, reads in facts.shared.items() if reads))
 
 
 def _dim(

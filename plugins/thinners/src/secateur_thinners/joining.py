@@ -45,8 +45,9 @@ def stack(site: Site) -> Sequence[Axis]:
 
 def _together(site: Site, axes: Sequence[Axis]) -> Axis:
     result = axes[0]
-    for axis in axes[1:]:
-        result = site.tie(result, axis)
+    if any(axis.free for axis in axes):
+        for axis in axes[1:]:
+            result = site.tie(result, axis)
     return Axis(result.atoms, all(axis.zero for axis in axes))
 
 
