@@ -6,15 +6,14 @@ bind an instance to epochs, either `epochs: [..]` or `starting_epoch`, `ending_e
 
 from __future__ import annotations
 
-from typing import Any, Literal
-
-from attrs import field, frozen
+from typing import Any
 
 from secateur.config import Node, plain, structure
 from secateur.errors import suggestion
 from secateur.plugins import PluginManager
 from secateur.pruning.base import Moment, Pruner
 from secateur.schedule.lr import LRPolicy, check_lr_class
+from secateur.schedule.policy import Policy, Schedule, Window
 from secateur.schedule.thinner import Thinner
 
 VERSION = 1
@@ -25,76 +24,7 @@ LATER = {
 }
 KINDS = {"pruner": "pruners", "lr_scheduler": "lr_schedulers", "extension": "extensions"}
 
-Kind = Literal["pruner", "lr_scheduler", "extension"]
-
-
-@frozen(kw_only=True)
-class Window:
-    """The epochs of a policy: a list, or a range with a frequency."""
-
-    epochs: tuple[int, ...] | None = None
-    starting_epoch: int | None = None
-    ending_epoch: int | None = None
-    frequency: int = field(default=1)
-
-    @frequency.validator
-    def _check_frequency(self, attribute: Any, value: int) -> None:
-        if value < 1:
-            raise ValueError(f"must be at least 1, got {value}")
-
-    def __attrs_post_init__(self) -> None:
-        ranged = self.starting_epoch is not None or self.ending_epoch is not None
-        if (self.epochs is not None) == ranged:
-            raise ValueError("give either epochs, or starting_epoch and ending_epoch")
-        if self.epochs is not None:
-            if self.frequency != 1:
-                raise ValueError("frequency belongs to starting_epoch and ending_epoch, not to epochs")
-            if not self.epochs or min(self.epochs) < 0 or list(self.epochs) != sorted(set(self.epochs)):
-                raise ValueError("epochs must be an ascending list of distinct numbers from 0 on")
-            return
-        if self.starting_epoch is None or self.ending_epoch is None:
-            raise ValueError("starting_epoch and ending_epoch belong together")
-        if not 0 <= self.starting_epoch < self.ending_epoch:
-            raise ValueError(
-                f"ending_epoch (exclusive) must be greater than starting_epoch, got "
-                f"{self.starting_epoch} to {self.ending_epoch}"
-            )
-
-    def moment(self, epoch: int) -> Moment | None:
-        """The moment of an epoch within this window, or None if nothing is due."""
-        first, last = self.bounds
-        due = (
-            epoch in self.epochs
-            if self.epochs is not None
-            else first <= epoch < last and (epoch - first) % self.frequency == 0
-        )
-        return Moment(epoch=epoch, start=first, end=last, frequency=self.frequency) if due else None
-
-    @property
-    def bounds(self) -> tuple[int, int]:
-        """The first epoch, and the one after the last."""
-        if self.epochs is not None:
-            return self.epochs[0], self.epochs[-1] + 1
-        return self.starting_epoch or 0, self.ending_epoch or 0
-
-
-@frozen(kw_only=True, eq=False)
-class Policy:
-    """An instance bound to its epochs."""
-
-    kind: Kind
-    name: str
-    instance: Pruner | LRPolicy | Thinner
-    window: Window
-    where: str
-
-
-@frozen(kw_only=True, eq=False)
-class Schedule:
-    """A schedule as read: its policies in order of declaration."""
-
-    source: str
-    policies: tuple[Policy, ...]
+__all__ = ["Policy", "Schedule", "Window", "read_schedule"]
 
 
 def read_schedule(node: Node, manager: PluginManager) -> Schedule:
