@@ -65,6 +65,9 @@ class OpRule:
     """Multiply-accumulates of one call, or None if it has none worth counting."""
     contracts: Contraction | None = None
     """What it multiplies and sums over, if it does nothing else."""
+    channel_factor: Callable[[Mapping[str, Any]], Tensor | None] | None = None
+    """If in eval mode it multiplies its first argument channel by channel (and adds): by what, shape (channels,), from
+    its arguments by name; None where the arguments do not say."""
     summary: str = ""
 
 
@@ -140,8 +143,8 @@ class ModelEntry:
 
     name: str
     build: Callable[..., nn.Module]
-    input_shape: tuple[int, ...]
-    """Shape of one example without the batch axis, such as (3, 32, 32)."""
+    input_shape: tuple[int, ...] | None
+    """Shape of one example without the batch axis, such as (3, 32, 32); None if inputs are no such float tensor."""
     summary: str = ""
     tags: tuple[str, ...] = ()
 

@@ -134,7 +134,7 @@ def _registered(name: str, arguments: dict[str, Any]) -> NamedModel:
     model = _module(_call(entry.build, arguments, name), name)
     given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
     code = ("from secateur.plugins import current", f'current().models["{name}"].build({given})')
-    return NamedModel(name, model, tuple(entry.input_shape), code)
+    return NamedModel(name, model, entry.input_shape and tuple(entry.input_shape), code)
 
 
 @contextmanager
