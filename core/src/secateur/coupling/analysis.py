@@ -76,10 +76,13 @@ class Leaving:
         leaves = np.zeros(coupling.solution.classes, bool)
         leaves[rows[chosen[bases]]] = True
         self.atoms = leaves[coupling.solution.of]
+        self._counts: dict[int, tuple[int, Atoms]] = {}
 
     def count(self, vector: Atoms) -> int:
         """How many atoms of a vector stay."""
-        return int(len(vector) - self.atoms[vector].sum())
+        if id(vector) not in self._counts:
+            self._counts[id(vector)] = len(vector) - int(self.atoms[vector].sum()), vector
+        return self._counts[id(vector)][0]
 
     def cuts(self) -> dict[str, dict[int, Atoms]]:
         """{parameter or buffer: {axis: sorted leaving indices}}, only where something leaves."""

@@ -63,7 +63,7 @@ def bind(op: Op, signature: str) -> dict[str, Any]:
     bound: dict[str, Any] = {}
     for parameter in parameters(signature):
         name = parameter.names[0]
-        given = [keywords.pop(alias) for alias in parameter.names if alias in keywords]
+        given = [keywords.pop(alias) for alias in parameter.names if alias in keywords] if keywords else ()
         if parameter.rest:
             taken = tuple(positional) or tuple(given)
             positional = []

@@ -8,14 +8,16 @@ units that would change it stay.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
 from secateur.coupling.facts import Facts, SizeFact
 from secateur.coupling.labels import Labels
-from secateur.graph.ir import Graph, Source
+from secateur.graph.ir import Graph, Op, Ref, Source
 from secateur.graph.sizes import COMPARISONS, Arithmetic, Attribute, AxisLength, Expr, Literal, Size, leaves
+
+_PLAIN = frozenset({Ref, bool, int, float, str, type(None)})
+"""Arguments that hold no size."""
 
 
 def unfollowed(graph: Graph, facts: Facts, labels: Mapping[str, Labels]) -> list[SizeFact]:
@@ -24,7 +26,7 @@ def unfollowed(graph: Graph, facts: Facts, labels: Mapping[str, Labels]) -> list
 
     def may_change(expr: Expr) -> bool:
         return any(
-            leaf in solved if isinstance(leaf, Attribute) else labels[leaf.value][leaf.axis].free
+            leaf in solved if isinstance(leaf, Attribute) else labels[leaf.value].axes[leaf.axis].free
             for leaf in leaves(expr)
             if not isinstance(leaf, Literal)
         )
@@ -42,7 +44,7 @@ def _constants(graph: Graph, facts: Facts, may_change: Callable[[Expr], bool]) -
     found = [
         SizeFact(size.expr, nothing, op, size.value)
         for op in graph.ops.values()
-        for size in _sizes((op.args, op.kwargs))
+        for size in _sizes(op)
         if id(size) not in facts.followed and may_change(size.expr)
     ]
     found += [
@@ -68,18 +70,22 @@ def _place(source: Source | None) -> str:
     return "an unknown line" if source is None else str(source)
 
 
-def _sizes(nested: Any) -> Iterator[Size]:
-    if isinstance(nested, Size):
-        if not isinstance(nested.expr, Literal):
-            yield nested
-    elif isinstance(nested, Mapping):
-        for entry in nested.values():
-            yield from _sizes(entry)
-    elif isinstance(nested, tuple | list):
-        for entry in nested:
-            yield from _sizes(entry)
-    elif isinstance(nested, slice):
-        yield from _sizes((nested.start, nested.stop, nested.step))
+def _sizes(op: Op) -> Iterator[Size]:
+    """The integers among the arguments of a call that are more than a number, from left to right."""
+    pending = [*op.args, *op.kwargs.values()][::-1]
+    while pending:
+        entry = pending.pop()
+        if type(entry) in _PLAIN:
+            continue
+        if isinstance(entry, Size):
+            if not isinstance(entry.expr, Literal):
+                yield entry
+        elif isinstance(entry, tuple | list):
+            pending += reversed(entry)
+        elif isinstance(entry, Mapping):
+            pending += [*entry.values()][::-1]
+        elif isinstance(entry, slice):
+            pending += (entry.step, entry.stop, entry.start)
 
 
 def branches(graph: Graph) -> list[str]:

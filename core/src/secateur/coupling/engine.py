@@ -6,6 +6,7 @@ An operation without a rule fixes all axes of its inputs, with a reason that nam
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -96,7 +97,7 @@ def _source(value: Value, graph: Graph, facts: Facts, unused: str) -> Labels:
             for axis in axes:
                 facts.fix(axis.atoms, unused)
         return Labels(value.name, tuple(axes))
-    return Labels(value.name, tuple(Axis(np.zeros(length, np.int64), zero=False) for length in value.shape))
+    return Labels(value.name, tuple(fixed(length, zero=False) for length in value.shape))
 
 
 def _apply(
@@ -150,7 +151,7 @@ def _outputs(made: Any, op: Op, rule: OpRule) -> list[Sequence[Axis]]:
 
 
 def _all_fixed(op: Op, graph: Graph) -> list[Sequence[Axis]]:
-    return [[Axis(np.zeros(n, np.int64), zero=False) for n in graph.values[name].shape] for name in op.outputs]
+    return [[fixed(n, zero=False) for n in graph.values[name].shape] for name in op.outputs]
 
 
 def _refuse(
@@ -194,22 +195,29 @@ def _mirror(graph: Graph, facts: Facts, labels: Mapping[str, Labels], adapters: 
         # A subclass that computes otherwise does no harm: attributes are matched by value, and a contradiction fixes.
         adapter = next((adapters[kind] for kind in (call.type, *call.bases) if kind in adapters), None)
         for attribute, references in (adapter.mirrors if adapter else {}).items():
+            held: Any = graph.attributes.get((call.module, attribute))
+            if held is None:
+                continue
             found = (_referred(reference, call, graph, labels) for reference in references.split("|"))
             mirrored = next((axis for axis in found if axis is not None), None)
-            held: Any = graph.attributes.get((call.module, attribute))
             if mirrored is not None and held == len(mirrored) and mirrored.free:
                 facts.sizes.append(SizeFact(Attribute(call.module, attribute), mirrored.atoms, None))
 
 
 def _referred(reference: str, call: ModuleCall, graph: Graph, labels: Mapping[str, Labels]) -> Axis | None:
     """The axis that `"input:1"` or `"weight:0"` means for one call; None if there is none."""
-    where, _, axis = reference.partition(":")
+    where, axis = _parsed(reference)
     if where in ("input", "output"):
         names = call.inputs if where == "input" else call.outputs
         name = names[0] if names else ""
     else:
         name = f"{call.module}.{where}" if call.module else where
         name = graph.aliases.get(name, name)
-    if name not in labels or not -len(labels[name]) <= int(axis) < len(labels[name]):
-        return None
-    return labels[name][int(axis)]
+    axes = labels[name].axes if name in labels else ()
+    return axes[axis] if -len(axes) <= axis < len(axes) else None
+
+
+@cache
+def _parsed(reference: str) -> tuple[str, int]:
+    where, _, axis = reference.partition(":")
+    return where, int(axis)

@@ -116,6 +116,14 @@ class Facts:
     shared: dict[tuple[str, int], bool] = field(factory=dict)
     """Of every (parameter, axis) that has the label of an axis it met: whether something is read along it."""
 
+    _whole: dict[int, tuple[bool, Atoms]] = field(factory=dict)
+
+    def whole(self, atoms: Atoms) -> bool:
+        """Whether nothing of a vector is fixed, as far as is known before solving; found once for each vector."""
+        if id(atoms) not in self._whole:
+            self._whole[id(atoms)] = bool(atoms.all()), atoms
+        return self._whole[id(atoms)][0]
+
     def fresh(self, length: int) -> Atoms:
         """Make `length` new atoms."""
         made: Atoms = np.arange(self.count, self.count + length, dtype=np.int64)

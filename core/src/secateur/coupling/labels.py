@@ -6,6 +6,7 @@ together. Vectors of atoms are numpy arrays; no Python object stands for a singl
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -68,6 +69,14 @@ class Labels:
         return self.axes[axis]
 
 
-def fixed(length: int) -> Axis:
+def fixed(length: int, zero: bool = True) -> Axis:
     """An axis whose indices all stay."""
-    return Axis(np.zeros(length, np.int64), free=False)
+    return Axis(_stay(length), zero, free=False)
+
+
+@lru_cache(maxsize=1024)
+def _stay(length: int) -> Atoms:
+    """The atoms of an axis that stays; nothing may write into them."""
+    atoms: Atoms = np.zeros(length, np.int64)
+    atoms.setflags(write=False)
+    return atoms

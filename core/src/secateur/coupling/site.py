@@ -69,18 +69,22 @@ class Site:
         """Two axes whose indices leave together; returns them as one, zero where both are zero."""
         if not met(left, right, self.op):
             self._facts.tie(left.atoms, right.atoms, self.op)
-        return Axis(left.atoms if left.free else right.atoms, left.zero and right.zero)
+        led = left if left.free else right
+        return Axis(led.atoms, left.zero and right.zero, free=led.free)
 
     def fix(self, axis: Axis | Atoms, reason: str, hint: str = "") -> Axis:
         """An axis that stays, with the reason; returns a fixed axis of the same length."""
-        self._facts.fix(axis.atoms if isinstance(axis, Axis) else axis, reason, hint=hint, op=self.op)
+        if not isinstance(axis, Axis):
+            self._facts.fix(axis, reason, hint=hint, op=self.op)
+        elif axis.free:
+            self._facts.fix(axis.atoms, reason, hint=hint, op=self.op)
         return fixed(len(axis))
 
     def stay(self, axes: Iterable[Axis]) -> list[Axis]:
         """Axes that stay as a matter of course (kernel and other spatial axes): fixed without a reason."""
         kept = list(axes)
         for axis in kept:
-            if not (isinstance(axis, Source) and axis.stays(self.op)):
+            if axis.free and not (isinstance(axis, Source) and axis.stays(self.op)):
                 self._facts.fix(axis.atoms, "", op=self.op, silent=True)
         return [fixed(len(axis)) for axis in kept]
 

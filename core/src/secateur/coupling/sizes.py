@@ -63,8 +63,9 @@ def _atoms_of(
 
 def _wrong(system: SizeSystem, solution: Solution, scales: bool) -> list[tuple[SizeFact, Array]]:
     """The facts that fail when one unit leaves, with the base classes of those units."""
-    sizes = [fact for fact in system.labelling.facts.sizes if fact.scales == scales and not system.defines(fact)]
-    facts = [(fact, system.vectors(fact)) for fact in sizes]
+    facts = [(fact, system.vectors(fact)) for fact in system.checked if fact.scales == scales]
+    if not facts:
+        return []
     changes = Changes.of([vector for _, vectors in facts for vector in vectors], solution)
     found = []
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -51,7 +51,7 @@ class Source(Axis):
         if not self._blank(op) or other is self or len(other) != self.length or not other.free:
             return False
         atoms = other.atoms
-        if not atoms.all():
+        if not self.facts.whole(atoms):
             return False
         object.__setattr__(self, "_atoms", atoms)
         self.facts.shared[self.key] = False

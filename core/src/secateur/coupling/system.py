@@ -26,12 +26,16 @@ class SizeSystem:
 
     labelling: Labelling
     bound: dict[Attribute, SizeFact] = field(init=False)
+    checked: list[SizeFact] = field(init=False)
+    """The facts that could fail: all but those that say what an attribute is, or say so once more."""
 
     def __attrs_post_init__(self) -> None:
-        self.bound = {}
+        self.bound, self.checked = {}, []
         for fact in self.labelling.facts.sizes:
-            if isinstance(fact.expr, Attribute) and len(fact.atoms):
-                self.bound.setdefault(fact.expr, fact)
+            expr, atoms = fact.expr, fact.atoms
+            defined = isinstance(expr, Attribute) and len(atoms) and self.bound.setdefault(expr, fact).atoms is atoms
+            if not defined:
+                self.checked.append(fact)
 
     def value(self, expr: Expr, count: Count) -> Any:
         """The value of an expression when `count(vector)` atoms of each vector stay."""
@@ -49,10 +53,6 @@ class SizeSystem:
         held = self.labelling.graph.attributes[attribute.module, attribute.name]
         return held if attribute.index is None else held[attribute.index]
 
-    def defines(self, fact: SizeFact) -> bool:
-        """Whether a fact is the one that says what an attribute is: then it cannot fail."""
-        return self.bound.get(fact.expr) is fact if isinstance(fact.expr, Attribute) else False
-
     def vectors(self, fact: SizeFact) -> list[Atoms]:
         """The vectors on whose lengths a fact depends, by identity, once each."""
         found = {id(fact.atoms): fact.atoms} if len(fact.atoms) else {}
@@ -68,7 +68,7 @@ class SizeSystem:
 
     def failing(self, count: Count) -> list[SizeFact]:
         """The facts that do not hold when `count(vector)` atoms of each vector stay; what only scales may change."""
-        facts = [fact for fact in self.labelling.facts.sizes if not fact.scales]
+        facts = [fact for fact in self.checked if not fact.scales]
         return [fact for fact in facts if np.any(self.fails(fact, count))]
 
     def fails(self, fact: SizeFact, count: Count, least: Count | None = None) -> Any:

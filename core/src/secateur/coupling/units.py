@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from secateur.coupling.engine import Labelling
 from secateur.coupling.facts import Renormalisation
@@ -136,10 +137,7 @@ class Membership:
         return cls(found, lengths, np.flatnonzero(present), rows, starts, unit[begins], column[begins])
 
     def footprints(self) -> tuple[Array, list[Array]]:
-        """The footprint of each unit, and of each footprint the columns and how many slices there are in each.
-
-        Footprints are sorted by their length and then by their axes and counts.
-        """
+        """The footprint of each unit, and of each footprint the columns and how many slices there are in each."""
         firsts = np.append(np.flatnonzero(np.diff(self.unit, prepend=-1)), len(self.unit))
         records = np.stack([self.column, np.diff(self.starts)], axis=1)
         lengths = np.diff(firsts)
@@ -156,12 +154,10 @@ class Membership:
             found.append(known.setdefault(table.tobytes(), len(known)))
             if len(known) > len(tables):
                 tables.append(table)
-        order = sorted(range(len(tables)), key=lambda index: self._by_axes(tables[index]))
-        ranks = np.empty(len(order), np.int64)
-        ranks[order] = np.arange(len(order))
-        return ranks[np.array(found)][stretch], [tables[index] for index in order]
+        return np.array(found)[stretch], tables
 
-    def _by_axes(self, table: Array) -> tuple[int, list[tuple[int, int]]]:
+    def by_axes(self, table: Array) -> tuple[int, list[tuple[int, int]]]:
+        """What footprints are sorted by: their length, and then their axes and counts."""
         records = sorted((axis, count) for column, count in table.tolist() for axis in self.columns[column])
         return len(records), records
 
@@ -188,9 +184,10 @@ def dims_of(labelling: Labelling, axes: TensorAxes, membership: Membership, mark
     order = by_size(kind, kinds * len(tables))
     parts = np.split(order, np.flatnonzero(np.diff(kind[order])) + 1)
     found = [_dim(axes, reads, membership, units, bounds, tables[footprint[units[0]]]) for units in parts]
-    position = {key: index for index, key in enumerate(axes.keys)}
-    found.sort(key=lambda dim: _first(dim, position))
-    return _named(found)
+    if len({place for place, _ in found}) < len(found):  # slices of several units: dims that begin at one place
+        ranks = [(membership.by_axes(tables[footprint[units[0]]]), int(kind[units[0]]) % kinds) for units in parts]
+        found = [found[index] for index in sorted(range(len(found)), key=ranks.__getitem__)]
+    return _named([dim for _, dim in sorted(found, key=itemgetter(0))])
 
 
 def keep_something(labelling: Labelling, solution: Solution, axes: TensorAxes, membership: Membership) -> bool:
@@ -224,22 +221,30 @@ def _read_axes(labelling: Labelling, axes: TensorAxes) -> frozenset[TensorAxis]:
 
 def _dim(
     axes: TensorAxes, reads: frozenset[TensorAxis], membership: Membership, units: Array, bounds: Array, table: Array
-) -> Units:
-    """The dim of some units of one footprint: their records are a table, with a row for each unit."""
+) -> tuple[tuple[int, int], Units]:
+    """The dim of some units of one footprint: their records are a table, with a row for each unit.
+
+    With it comes where the dim is first written (only read, if nothing writes it): the axis, and the index of its first
+    unit. It is named after the module of that axis.
+    """
+    records = membership.rows[bounds[units][:, None] + np.arange(int(table[:, 1].sum()))]
     ends = np.cumsum(table[:, 1]).tolist()
-    places = {  # of each axis, in a row of the table
-        axis: (end - count, end)
+    starts = {  # of each axis, in a row of the table
+        axis: end - count
         for (column, count), end in zip(table.tolist(), ends, strict=True)
         for axis in membership.columns[column]
     }
-    keys = {axes.keys[axis]: places[axis] for axis in sorted(places)}
-    first = next((key for key in keys if key not in reads), next(iter(keys)))
-    records = membership.rows[bounds[units][:, None] + np.arange(ends[-1])]
-    order = np.argsort(records[:, keys[first][0]], kind="stable")
+    positions = sorted(starts)
+    keys = [axes.keys[axis] for axis in positions]
+    readers = reads.intersection(keys)
+    first = next((axis for axis, key in zip(positions, keys, strict=True) if key not in readers), positions[0])
+    order = np.argsort(records[:, starts[first]], kind="stable")
     lines = np.ascontiguousarray(records[order].T)
-    slices = {place: _upright(lines[slice(*place)]) for place in set(keys.values())}
-    readers = frozenset(key for key in keys if key in reads)
-    return Units("", membership.units[units][order], {key: slices[place] for key, place in keys.items()}, readers)
+    parts = {start: _upright(lines[start:end]) for start, end in zip([0, *ends], ends, strict=False)}
+    slices = {key: parts[starts[axis]] for axis, key in zip(positions, keys, strict=True)}
+    name = axes.keys[first][0]
+    dim = Units(name.rpartition(".")[0] or name, membership.units[units][order], slices, readers)
+    return (first, int(lines[starts[first], 0])), dim
 
 
 def _upright(lines: Array) -> Array:
@@ -247,22 +252,11 @@ def _upright(lines: Array) -> Array:
     return lines.reshape(-1, 1) if len(lines) == 1 else np.ascontiguousarray(lines.T)
 
 
-def _first(dim: Units, position: Mapping[TensorAxis, int]) -> tuple[int, int]:
-    """Where a dim is first written: the axis, and the index of its first unit."""
-    writers = [key for key in dim.slices if key not in dim.readers] or list(dim.slices)
-    first = min(writers, key=position.__getitem__)
-    return position[first], int(dim.slices[first][0, 0])
-
-
 def _named(dims: list[Units]) -> list[Units]:
-    """Name each dim after the module that first writes it; a second dim of that module gets `:2`, and so on."""
+    """The dims under names of their own: a second one of a module gets `:2` after its name, and so on."""
     taken: dict[str, int] = {}
     named = []
     for dim in dims:
-        writers = [key for key in dim.slices if key not in dim.readers] or list(dim.slices)
-        name = writers[0][0]
-        path = name.rpartition(".")[0] or name
-        taken[path] = taken.get(path, 0) + 1
-        unique = path if taken[path] == 1 else f"{path}:{taken[path]}"
-        named.append(Units(unique, dim.classes, dim.slices, dim.readers))
+        taken[dim.name] = number = taken.get(dim.name, 0) + 1
+        named.append(dim if number == 1 else evolve(dim, name=f"{dim.name}:{number}"))
     return named

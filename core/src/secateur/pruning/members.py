@@ -96,9 +96,9 @@ def members_of(
     """The members of a dim that are parameters (buffers do not count)."""
     shared: SumCache = {} if cache is None else cache
     return [
-        Member(name, axis, parameters[name], indices, (name, axis) in readers, shared)
-        for (name, axis), indices in slices.items()
-        if name in parameters
+        Member(key[0], key[1], parameters[key[0]], indices, key in readers, shared)
+        for key, indices in slices.items()
+        if key[0] in parameters
     ]
 
 

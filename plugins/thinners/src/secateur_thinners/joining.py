@@ -25,8 +25,7 @@ def cat(site: Site) -> Sequence[Axis]:
         raise NotImplementedError("tensors of different numbers of axes are concatenated")
     along = int(plain(site["dim"])) % len(tensors[0])
     made = []
-    for place in range(len(tensors[0])):
-        axes = [tensor[place] for tensor in tensors]
+    for place, axes in enumerate(zip(*(tensor.axes for tensor in tensors), strict=True)):
         if place == along:
             zero = all(axis.zero for axis in axes if axis.free)
             made.append(Axis(np.concatenate([axis.atoms for axis in axes]), zero))
@@ -45,10 +44,9 @@ def stack(site: Site) -> Sequence[Axis]:
 
 def _together(site: Site, axes: Sequence[Axis]) -> Axis:
     result = axes[0]
-    if any(axis.free for axis in axes):
-        for axis in axes[1:]:
-            result = site.tie(result, axis)
-    return Axis(result.atoms, all(axis.zero for axis in axes))
+    for axis in {id(axis.atoms): axis for axis in axes[1:]}.values():  # axes that stay are all of one label
+        result = site.tie(result, axis)
+    return Axis(result.atoms, all(axis.zero for axis in axes), free=result.free)
 
 
 def chunk(site: Site) -> list[Sequence[Axis]]:
