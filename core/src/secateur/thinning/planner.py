@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -28,6 +27,18 @@ if TYPE_CHECKING:
     from torch import nn
 
     Leavers = np.ndarray[Any, Any]
+
+
+class _GarbageLater:
+    """Collect no cyclic garbage meanwhile: with torch loaded, one full collection takes as long as the whole body."""
+
+    def __enter__(self) -> None:
+        self.enabled = gc.isenabled()
+        gc.disable()
+
+    def __exit__(self, *failure: object) -> None:
+        if self.enabled:
+            gc.enable()
 
 
 def plan(
@@ -57,30 +68,19 @@ def plan(
     manager = current()
     manager.criteria[criterion]  # an unknown name is refused before anything runs
     inputs = normalise_inputs(example_inputs)
-    coupling = couple(model, inputs, builder, renormalise)
     named = isinstance(prune, Mapping) or keep
-    ratios = ratios_of(coupling.dims, prune, keep, coupling.staying if named else {})  # only names may mean what stays
-    return select_plan(model, coupling, ratios, criterion, scope=scope, round_to=round_to, example_inputs=inputs)
+    with _GarbageLater():
+        coupling = couple(model, inputs, builder, renormalise)
+        ratios = ratios_of(coupling.dims, prune, keep, coupling.staying if named else {})  # only names may mean these
+        return select_plan(model, coupling, ratios, criterion, scope=scope, round_to=round_to, example_inputs=inputs)
 
 
 def couple(model: nn.Module, example_inputs: Any, builder: str = "trace", renormalise: bool = False) -> Coupling:
     """Trace a model and find its dims; with `renormalise` those that change the scale of something may be pruned."""
     manager = current()
-    with _garbage_later():
+    with _GarbageLater():
         graph = trace(model, example_inputs, builder)
         return analyse(graph, manager.op_rules, manager.adapters, renormalise)
-
-
-@contextmanager
-def _garbage_later() -> Iterator[None]:
-    """Collect no cyclic garbage meanwhile: with torch loaded, one full collection takes as long as the whole body."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def select_plan(
@@ -197,10 +197,12 @@ def make_plan(
 
 
 def _dim(units: Units, out: np.ndarray[Any, Any]) -> Dim:
+    stays = np.ones(len(units), bool)
+    stays[out] = False
     return Dim(
         name=units.name,
         size=len(units),
-        kept=np.setdiff1d(np.arange(len(units)), out),
+        kept=np.flatnonzero(stays),
         slices=units.slices,
         readers=units.readers,
         exact=is_exact(units),
