@@ -19,12 +19,15 @@ BAD = {
     "empty": ("", "s.yaml: is empty; write 'key: value' lines"),
     "comment only": ("# nothing\n", "s.yaml: is empty; write 'key: value' lines"),
     "document mark only": ("---\n", "s.yaml: is empty; write 'key: value' lines"),
-    "duplicate key": ("a: 1\na: 2\n", "s.yaml:2: key 'a' stands twice, first in line 1; keep one"),
+    "duplicate key": ("a: 1\na: 2\n", "s.yaml:2: key 'a' stands twice, first in line 1, with another value; keep one"),
     "duplicate inner key": (
         "a:\n  b: 1\n  c: 2\n  b: 3\n",
-        "s.yaml:4: a: key 'b' stands twice, first in line 2; keep one",
+        "s.yaml:4: a: key 'b' stands twice, first in line 2, with another value; keep one",
     ),
-    "duplicate by value": ("on: x\ntrue: y\n", "s.yaml:2: key true stands twice, first in line 1; keep one"),
+    "duplicate by value": (
+        "on: x\ntrue: y\n",
+        "s.yaml:2: key true stands twice, first in line 1, with another value; keep one",
+    ),
     "colon in a text": (
         "a: b: c\n",
         f"s.yaml:1: not valid YAML at column 5: mapping values are not allowed here; {COLON}",
@@ -211,3 +214,20 @@ def test_a_file_is_read_with_or_without_byte_order_mark(tmp_path: Path) -> None:
         file.write_bytes(start + "name: é\n".encode())
         node = load(str(file)).require("name")
         assert (node.value, node.source, node.line, node.column) == ("é", str(file), 1, 7)
+
+
+@pytest.mark.parametrize(
+    "text", ["a: 1\na: 1\n", "a: [0.1, {b: x}]\na: [0.1, {b: 'x'}]\n", "a: 1e-4\na: 1.0e-4\n", "a:\na: null\n"]
+)
+def test_a_key_may_be_repeated_with_an_equal_value(text: str) -> None:
+    node = loads(text, "s.yaml")
+    assert [key for key, _ in node.items()] == ["a"]
+    assert node.require("a").line == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "other"), [("1", "1.0"), ("1", "true"), ("1", "'1'"), ("[1]", "[1, 1]"), ("0", "null")]
+)
+def test_a_key_with_a_value_that_only_looks_equal_is_refused(one: str, other: str) -> None:
+    with pytest.raises(ConfigError, match=r"s\.yaml:2: key 'a' stands twice, first in line 1, with another value"):
+        loads(f"a: {one}\na: {other}\n", "s.yaml")

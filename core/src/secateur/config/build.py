@@ -5,7 +5,7 @@ from __future__ import annotations
 import yaml
 from yaml.constructor import SafeConstructor
 
-from secateur.config.node import Kind, Node, Scalar, Trail, shorten
+from secateur.config.node import Kind, Node, Scalar, Trail, plain, shorten
 from secateur.errors import ConfigError
 
 MAX_NODES = 100_000
@@ -86,7 +86,10 @@ class Builder:
         return Node(self.source, line, column, kind, pairs, elements, scalar, text, quoted, trail)
 
     def entries(self, raw: yaml.MappingNode, trail: Trail | None) -> tuple[tuple[Node, Node], ...]:
-        """Build the pairs of a mapping: what it merges first, then its own keys, which win."""
+        """Build the pairs of a mapping: what it merges first, then its own keys, which win.
+
+        A key may be repeated with an equal value: that cannot mean anything else.
+        """
         own: dict[Scalar, tuple[Node, Node]] = {}
         merged: dict[Scalar, tuple[Node, Node]] = {}
         merge_line = 0
@@ -100,10 +103,14 @@ class Builder:
                 merged = self.merge(raw_value, trail)
                 continue
             key = self.key(raw_key, trail)
+            value = self.build(raw_value, Trail(trail, key.scalar))
             if key.scalar in own:
-                first = own[key.scalar][0].line
-                raise key.error(f"key {key.shown} stands twice, first in line {first}", hint="keep one")
-            own[key.scalar] = key, self.build(raw_value, Trail(trail, key.scalar))
+                first, other = own[key.scalar]
+                if repr(plain(other)) != repr(plain(value)):
+                    what = f"key {key.shown} stands twice, first in line {first.line}, with another value"
+                    raise key.error(what, hint="keep one")
+                continue
+            own[key.scalar] = key, value
         return tuple((merged | own).values())
 
     def merge(self, raw: yaml.Node, trail: Trail | None) -> dict[Scalar, tuple[Node, Node]]:

@@ -36,14 +36,12 @@ def structure(node: Node, cls: type[T], *, extra: Mapping[str, Any] | None = Non
     class itself cannot be a schema.
     """
     given = dict(extra or {})
-    fields = [field for field in _fields(cls) if field.init]
-    foreign = sorted(given.keys() - {field.name for field in fields})
+    foreign = sorted(given.keys() - {field.name for field in _fields(cls) if field.init})
     if foreign:
         raise TypeError(f"{cls.__qualname__} has no field {foreign[0]!r} to be given as extra")
     if node.kind != "mapping":
         raise refuse(node, cls)
-    keys = ((yaml_key(field), field) for field in fields if field.name not in given)
-    by_key = {key: field for key, field in keys if key is not None}
+    by_key = {key: field for key, field in keyed(cls).items() if field.name not in given}
     found: dict[str, Node] = {}
     for key, (key_node, value) in zip((key for key, _ in node.items()), node.pairs, strict=True):
         if key not in by_key:
@@ -52,7 +50,7 @@ def structure(node: Node, cls: type[T], *, extra: Mapping[str, Any] | None = Non
     missing = [repr(k) for k, field in by_key.items() if k not in found and field.default is attrs.NOTHING]
     if missing:
         raise node.error(f"required {'key' if len(missing) == 1 else 'keys'} missing: {', '.join(missing)}")
-    values = {by_key[key].name: convert(value, _hint(cls, by_key[key])) for key, value in found.items()}
+    values = {by_key[key].name: convert(value, annotation(cls, by_key[key])) for key, value in found.items()}
     return _construct(cls, given | values, node, {by_key[key].name: value for key, value in found.items()})
 
 
@@ -64,8 +62,7 @@ def dump(value: Any) -> Any:
     if isinstance(value, Node):
         return plain(value)
     if attrs.has(type(value)):
-        keys = ((yaml_key(field), field.name) for field in _fields(type(value)) if field.init)
-        return {key: dump(getattr(value, name)) for key, name in keys if key is not None}
+        return {key: dump(getattr(value, field.name)) for key, field in keyed(type(value)).items()}
     if isinstance(value, Mapping):
         return {key: dump(element) for key, element in value.items()}
     if isinstance(value, list | tuple):
@@ -79,6 +76,12 @@ def yaml_key(field: attrs.Attribute[Any]) -> str | None:
     """Say under which key a field stands in a file; None if it is never there."""
     key: str | None = field.metadata.get("yaml", field.alias)
     return key
+
+
+def keyed(cls: type) -> dict[str, attrs.Attribute[Any]]:
+    """The fields of an attrs class that a file may give, by their keys."""
+    keys = ((yaml_key(field), field) for field in _fields(cls) if field.init)
+    return {key: field for key, field in keys if key is not None}
 
 
 def _fields(cls: type) -> tuple[attrs.Attribute[Any], ...]:
@@ -177,19 +180,19 @@ def _kind(hint: Any) -> str:
     return "mapping" if origin in MAPPINGS or attrs.has(origin) else "scalar"
 
 
-def _hint(cls: type, field: attrs.Attribute[Any]) -> Any:
+def annotation(cls: type, field: attrs.Attribute[Any]) -> Any:
     """Resolve the annotation of one field in the module of the class that wrote it."""
     for owner in cls.__mro__:
-        annotation = get_annotations(owner).get(field.name)
-        if annotation is None:
+        written = get_annotations(owner).get(field.name)
+        if written is None:
             continue
         scope = vars(sys.modules[owner.__module__]) if owner.__module__ in sys.modules else {}
-        holder = SimpleNamespace(__annotations__={field.name: annotation})
+        holder = SimpleNamespace(__annotations__={field.name: written})
         try:
             return typing.get_type_hints(holder, scope, dict(vars(owner)), include_extras=True)[field.name]
         except (NameError, SyntaxError) as error:
             raise PluginError(
-                f"annotation {annotation!r} cannot be resolved: {error}",
+                f"annotation {written!r} cannot be resolved: {error}",
                 where=f"{owner.__module__}.{owner.__qualname__}.{field.name}",
                 hint="import what it names at run time, not under TYPE_CHECKING",
             ) from error

@@ -6,124 +6,56 @@ bind an instance to epochs, either `epochs: [..]` or `starting_epoch`, `ending_e
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
 
-from secateur.config import Node, plain, structure
+from secateur.config import Node
 from secateur.errors import suggestion
 from secateur.plugins import PluginManager
-from secateur.pruning.base import Moment, Pruner
-from secateur.schedule.lr import LRPolicy, check_lr_class
-from secateur.schedule.policy import Policy, Schedule, Window
-from secateur.schedule.thinner import Thinner
-
-VERSION = 1
-SECTIONS = ("version", "plugins", "run", "pruners", "lr_schedulers", "extensions", "policies")
-LATER = {
-    "regularizers": "regularizers are not supported yet",
-    "quantizers": "Secateur does not quantize; remove the section",
-}
-KINDS = {"pruner": "pruners", "lr_scheduler": "lr_schedulers", "extension": "extensions"}
+from secateur.schedule.instances import Instance, read_extension, read_lr_scheduler, read_pruner, read_regularizer
+from secateur.schedule.policies import read_policy, section
+from secateur.schedule.policy import Kind, Policy, Schedule, Window
 
 __all__ = ["Policy", "Schedule", "Window", "read_schedule"]
+
+VERSION = 1
+READERS: Mapping[Kind, Callable[[Node, PluginManager], Instance]] = {
+    "pruner": read_pruner,
+    "regularizer": read_regularizer,
+    "lr_scheduler": read_lr_scheduler,
+    "extension": read_extension,
+}
+SECTIONS = ("version", "plugins", "run", *map(section, READERS), "policies")
+REFUSED = {"quantizers": ("Secateur does not quantize", "remove the section and its policies")}
 
 
 def read_schedule(node: Node, manager: PluginManager) -> Schedule:
     """Read the schedule sections of a file; every mistake is a `ConfigError` with file, line and key."""
     node.expect("mapping")
     for key, _ in node.items():
-        if key in LATER:
-            raise node.key(key).error(LATER[key])
+        if key in REFUSED:
+            what, instead = REFUSED[key]
+            raise node.key(key).error(what, hint=instead)
         if key not in SECTIONS:
             raise node.key(key).error(f"unknown section {key!r}", hint=suggestion(key, SECTIONS))
     version = node.get("version")
-    if version is not None and version.value != VERSION:
+    if version is not None and (version.kind != "scalar" or version.scalar is True or version.scalar != VERSION):
         raise node.error(f"expected version {VERSION}, got {version.shown}", node=version)
-    instances = {
-        "pruner": _instances(node, "pruners", lambda entry: _pruner(entry, manager)),
-        "lr_scheduler": _instances(node, "lr_schedulers", _lr_scheduler),
-        "extension": _instances(node, "extensions", _extension),
-    }
+    instances = {kind: _instances(node, kind, manager) for kind in READERS}
     policies = node.get("policies")
-    if policies is None:
+    if policies is None or _empty(policies):
         return Schedule(source=node.source, policies=())
     policies.expect("sequence")
-    return Schedule(source=node.source, policies=tuple(_policy(entry, instances) for entry in policies.elements))
+    return Schedule(source=node.source, policies=tuple(read_policy(entry, instances) for entry in policies.elements))
 
 
-def _instances(node: Node, section: str, read: Any) -> dict[str, Any]:
-    found = node.get(section)
-    if found is None or found.value is None:
+def _instances(node: Node, kind: Kind, manager: PluginManager) -> dict[str, Instance]:
+    found = node.get(section(kind))
+    if found is None or _empty(found):
         return {}
     found.expect("mapping")
-    return {name: read(entry) for name, entry in found.items()}
+    return {name: READERS[kind](entry, manager) for name, entry in found.items()}
 
 
-def _pruner(node: Node, manager: PluginManager) -> Pruner:
-    where = _class(node)
-    if where.text not in manager.pruners:
-        known = [*manager.pruners, *manager.pruners.aliases]
-        raise node.error(f"no pruner named {where.text!r}", hint=suggestion(where.text, known), node=where)
-    pruner = structure(node.without("class"), manager.pruners[where.text])
-    criterion = getattr(pruner, "criterion", None)
-    if criterion is not None and criterion not in manager.criteria:
-        hint = suggestion(criterion, manager.criteria)
-        raise node.error(f"no criterion named {criterion!r}", hint=hint, node=node.get("criterion") or node)
-    return pruner
-
-
-def _lr_scheduler(node: Node) -> LRPolicy:
-    where = _class(node)
-    arguments = {key: plain(value) for key, value in node.without("class").items()}
-    try:
-        check_lr_class(where.text, arguments)
-    except ValueError as error:
-        raise node.error(str(error), node=where) from None
-    return LRPolicy(where.text, arguments)
-
-
-def _extension(node: Node) -> Thinner:
-    where = _class(node)
-    if where.text != Thinner.name and where.text not in Thinner.aliases:
-        hint = suggestion(where.text, [Thinner.name, *Thinner.aliases])
-        raise node.error(f"no extension named {where.text!r}", hint=hint, node=where)
-    return structure(node.without("class"), Thinner)
-
-
-def _class(node: Node) -> Node:
-    node.expect("mapping")
-    found = node.require("class")
-    if not isinstance(found.value, str):
-        raise node.error(f"expected the name of a class, got {found.shown}", node=found)
-    return found
-
-
-def _policy(node: Node, instances: dict[str, dict[str, Any]]) -> Policy:
-    node.expect("mapping")
-    kinds = [kind for kind in KINDS if node.get(kind) is not None]
-    if len(kinds) != 1:
-        raise node.error(
-            f"a policy names exactly one of {', '.join(KINDS)}; found {', '.join(kinds) or 'none'}",
-            hint=suggestion(next(iter(key for key, _ in node.items()), ""), KINDS),
-        )
-    kind: Any = kinds[0]
-    binding = node.require(kind)
-    binding.expect("mapping")
-    for key, _ in binding.items():
-        if key == "args":
-            raise binding.key(key).error("policy args are not supported yet")
-        if key != "instance_name":
-            raise binding.key(key).error(f"unknown key {key!r}", hint=suggestion(key, ["instance_name"]))
-    reference = binding.require("instance_name")
-    name = str(reference.value)
-    if name not in instances[kind]:
-        hint = suggestion(name, instances[kind])
-        raise node.error(f"no {kind} named {name!r} in section {KINDS[kind]!r}", hint=hint, node=reference)
-    window = structure(node.without(kind), Window)
-    instance = instances[kind][name]
-    if isinstance(instance, Pruner):
-        try:
-            first, last = window.bounds
-            instance.check(Moment(epoch=first, start=first, end=last, frequency=window.frequency))
-        except ValueError as error:
-            raise node.error(str(error)) from None
-    return Policy(kind=kind, name=name, instance=instance, window=window, where=node.where)
+def _empty(node: Node) -> bool:
+    """A section whose name stands there, and nothing else."""
+    return node.kind == "scalar" and node.scalar is None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from attrs import frozen
 
@@ -19,6 +19,6 @@ class Thinner:
     aliases: ClassVar[tuple[str, ...]] = ("StructureRemover", "FilterRemover", "ChannelRemover")
 
     verify: bool = True
-    thinning_func_str: str | None = None
+    thinning_func_str: Literal["remove_filters", "remove_channels", "contract_model"] | None = None
     arch: str | None = None
     dataset: str | None = None

@@ -1,0 +1,80 @@
+"""The policies of a schedule: which instance, with which arguments, at which epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import get_args
+
+from secateur.config import Node, structure
+from secateur.config.structure import keyed
+from secateur.errors import suggestion
+from secateur.pruning.base import Pruner
+from secateur.pruning.regularizer import Regularizer
+from secateur.schedule.instances import Instance
+from secateur.schedule.policy import Kind, Policy, PolicyArgs
+from secateur.schedule.window import Window
+
+KINDS: tuple[Kind, ...] = get_args(Kind)
+ARGS: Mapping[Kind, tuple[str, ...]] = {
+    "pruner": tuple(keyed(PolicyArgs)),
+    "regularizer": ("keep_mask",),
+    "lr_scheduler": (),
+    "extension": (),
+}
+"""The keys of `args` that each kind of policy takes."""
+
+
+def section(kind: str) -> str:
+    """The section in which the instances of a kind stand."""
+    return f"{kind}s"
+
+
+def read_policy(node: Node, instances: Mapping[Kind, Mapping[str, Instance]]) -> Policy:
+    """Read an entry of `policies`; `ConfigError` at the key that is wrong."""
+    node.expect("mapping")
+    if node.get("quantizer") is not None:
+        raise node.key("quantizer").error("Secateur does not quantize", hint="remove the policy")
+    kinds = [kind for kind in KINDS if node.get(kind) is not None]
+    if len(kinds) != 1:
+        raise node.error(
+            f"a policy names exactly one of {', '.join(KINDS)}; found {', '.join(kinds) or 'none'}",
+            hint=suggestion(next(iter(key for key, _ in node.items()), ""), KINDS) if not kinds else "split it in two",
+        )
+    kind = kinds[0]
+    binding = node.require(kind)
+    binding.expect("mapping")
+    for key, _ in binding.items():
+        if key not in ("instance_name", "args"):
+            hint = suggestion(key, ["instance_name", "args"])
+            raise binding.key(key).error(f"unknown key {key!r}", hint=hint)
+    reference = binding.require("instance_name")
+    reference.expect("scalar")
+    name = str(reference.value)
+    if name not in instances[kind]:
+        hint = suggestion(name, instances[kind])
+        raise node.error(f"no {kind} named {name!r} in section {section(kind)!r}", hint=hint, node=reference)
+    window = structure(node.without(kind), Window)
+    instance = instances[kind][name]
+    args, value = _args(kind, binding, instance), instance.value
+    if args.levels is not None and instance.again is not None:
+        value = instance.again(binding.require("args").require("levels"))
+    if isinstance(value, Pruner | Regularizer):
+        try:
+            value.check(window.whole)
+        except ValueError as error:
+            raise node.error(str(error)) from None
+    return Policy(kind=kind, name=name, instance=value, window=window, where=node.where, args=args)
+
+
+def _args(kind: Kind, binding: Node, instance: Instance) -> PolicyArgs:
+    node = binding.get("args")
+    if node is None or (node.kind == "scalar" and node.scalar is None):
+        return PolicyArgs()
+    node.expect("mapping")
+    for key, _ in node.items():
+        if key not in ARGS[kind]:
+            if not ARGS[kind]:
+                raise node.key(key).error(f"a policy of kind {kind} takes no args", hint="remove them")
+            what = f"a policy of kind {kind} does not take" if key in ARGS["pruner"] else "unknown key"
+            raise node.key(key).error(f"{what} {key!r}", hint=suggestion(key, ARGS[kind]))
+    return structure(node, PolicyArgs)
