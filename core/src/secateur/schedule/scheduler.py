@@ -15,73 +15,87 @@ epoch, after the masks were made. Masks hold in every epoch, whether or not a po
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
+from attrs import evolve
 
 from secateur.config import Node, load
 from secateur.coupling.analysis import Coupling
-from secateur.errors import ConfigError, SecateurError
-from secateur.graph.capture import normalise_inputs
+from secateur.errors import ConfigError
 from secateur.plugins import PluginManager, current
-from secateur.pruning.base import Pruner
-from secateur.pruning.masks import Masks
-from secateur.pruning.naming import resolve
-from secateur.schedule.grammar import Policy, Schedule, read_schedule
-from secateur.schedule.lr import LRPolicy
+from secateur.pruning.base import Array, Pruner
+from secateur.pruning.regularizer import Regularizer
+from secateur.schedule.grammar import read_schedule
+from secateur.schedule.masking import Masking
+from secateur.schedule.network import LiveNetwork, View
+from secateur.schedule.policy import Policy, Schedule
+from secateur.schedule.rates import Rates
+from secateur.schedule.running import PolicyRun
+from secateur.schedule.state import load_state, save_state, seen_before
 from secateur.schedule.thinner import Thinner
 from secateur.thinning.optimizer import NOT_FOLLOWED
 from secateur.thinning.plan import Plan
-from secateur.thinning.planner import couple, make_plan, scorer, spare
+from secateur.thinning.planner import make_plan
 from secateur.thinning.report import Report
-from secateur.thinning.state import named_parameters
 from secateur.thinning.transaction import thin
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor, nn
     from torch.optim import Optimizer
-    from torch.optim.lr_scheduler import LRScheduler
-
-Array = np.ndarray[Any, Any]
 
 
 class Scheduler:
     """Follows a schedule; see the module's docstring for the loop it fits.
 
-    `example_inputs`: what `secateur.plan` takes. Everything a schedule names is looked up now: a pattern that matches
-    no dim is a `ConfigError` before training starts.
+    `example_inputs`: what `secateur.plan` takes. `seed`: of what is drawn at random. `state`: what `state_dict` gave,
+    to go on where another scheduler stopped; model and optimizer are then as they were there.
+
+    Everything a schedule names is looked up now: a pattern that matches nothing is a `ConfigError` before training
+    starts.
     """
 
     def __init__(
-        self, schedule: Schedule, model: nn.Module, optimizer: Optimizer, example_inputs: Any, builder: str = "trace"
+        self,
+        schedule: Schedule,
+        model: nn.Module,
+        optimizer: Optimizer,
+        example_inputs: Any,
+        builder: str = "trace",
+        *,
+        seed: int = 0,
+        state: Mapping[str, Any] | None = None,
     ) -> None:
-        self.schedule, self.model, self.optimizer = schedule, model, optimizer
-        self.reports: list[Report] = []
-        self._inputs = normalise_inputs(example_inputs)
-        self._builder = builder
-        self._coupling = couple(model, self._inputs, builder)
-        self.original: Mapping[str, int] = {dim.name: len(dim) for dim in self._coupling.dims}
-        self._decisions: dict[int, dict[int, Array]] = {}
-        self._masks = Masks(model, {})
-        self._due: list[Policy] = []
-        self._scorers: dict[str, Callable[..., Array]] = {}
-        self._memory: dict[str, float] = {}
         import torch
 
-        self._generator = torch.Generator()
-        self._check_targets()
-        self._lr: dict[int, LRScheduler] = {}
+        self.schedule, self.model, self.optimizer = schedule, model, optimizer
+        self.reports: list[Report] = []
+        self.epoch: int | None = None
+        """The epoch that began last."""
+        original, thinned = seen_before(state)
+        self.network = LiveNetwork(model, example_inputs, builder, original, thinned)
+        self.generator = torch.Generator().manual_seed(seed)
+        self.runs = [
+            PolicyRun(i, policy, View(self.network, self.generator, policy.args.fold_batchnorm))
+            for i, policy in enumerate(schedule.policies)
+            if isinstance(policy.instance, Pruner | Regularizer)
+        ]
+        self.due: list[int] = []
+        """The thinnings that are due in this epoch, by their places in the schedule."""
+        self._hook: Any = None
+        for run in self.runs:
+            with run.blamed():
+                run.instance.check_names(run.view)
+            run.new_collector()
         for policy in schedule.policies:
-            if isinstance(policy.instance, LRPolicy):
-                try:
-                    policy.instance.check(optimizer)
-                except ValueError as error:
-                    raise ConfigError(str(error), where=policy.where) from error
-            elif isinstance(policy.instance, Thinner):
+            if isinstance(policy.instance, Thinner):
                 _check_optimizer(optimizer, policy)
+        self.masking = Masking(self.network, self.runs)
+        self.rates = Rates(schedule, optimizer)
+        if state is not None:
+            self.load_state_dict(state)
 
     @classmethod
     def from_yaml(
@@ -93,13 +107,16 @@ class Scheduler:
         *,
         plugins: PluginManager | None = None,
         builder: str = "trace",
+        seed: int = 0,
+        state: Mapping[str, Any] | None = None,
     ) -> Scheduler:
         """Read a schedule and bind it to a model and its optimizer.
 
         Raises `ConfigError` naming file, line and key for anything the file says wrongly.
         """
         node = path if isinstance(path, Node) else load(path)
-        return cls(read_schedule(node, plugins or current()), model, optimizer, example_inputs, builder)
+        schedule = read_schedule(node, plugins or current())
+        return cls(schedule, model, optimizer, example_inputs, builder, seed=seed, state=state)
 
     def __repr__(self) -> str:
         return (
@@ -107,51 +124,22 @@ class Scheduler:
             f"{len(self.reports)} thinnings>"
         )
 
-    # -- the network as a pruner sees it ----------------------------------------------------------------------
-
-    @property
-    def dims(self) -> tuple[Any, ...]:
-        """The dims of the network as it is now."""
-        return self._coupling.dims
-
-    @property
-    def staying(self) -> Mapping[str, str]:
-        """What cannot be pruned, and why."""
-        return self._coupling.staying
-
-    @property
-    def parameters(self) -> Mapping[str, Tensor]:
-        """The parameters by name."""
-        return named_parameters(self.model)
-
-    @property
-    def memory(self) -> dict[str, float]:
-        """What a pruner keeps."""
-        return self._memory
-
-    @property
-    def generator(self) -> torch.Generator:
-        """Random numbers."""
-        return self._generator
-
-    def resolve(self, pattern: str) -> list[str]:
-        """The parameters that a name or glob means."""
-        return resolve(pattern, self.parameters)
-
-    def factor(self, parameter: str) -> Tensor | None:
-        """The factor on a parameter."""
-        return None
-
-    def scores(self, dim: int, criterion: str, places: Any = None) -> Array:
-        """The scores of one dim's units by a criterion, shape (units,)."""
-        if criterion not in self._scorers:
-            self._scorers[criterion] = scorer(self.model, self._coupling, criterion)
-        return self._scorers[criterion](dim, places)
+    # -- the network as it is now -------------------------------------------------------------------------------
 
     @property
     def coupling(self) -> Coupling:
         """The coupling of the network as it is now."""
-        return self._coupling
+        return self.network.coupling
+
+    @property
+    def dims(self) -> tuple[Any, ...]:
+        """The dims of the network as it is now."""
+        return self.coupling.dims
+
+    @property
+    def original(self) -> Mapping[str, int]:
+        """The size each dim had when the schedule began."""
+        return self.network.original
 
     @property
     def masked_share(self) -> float:
@@ -162,120 +150,176 @@ class Scheduler:
         return 1 - left / total if total else 0.0
 
     @property
-    def thinned(self) -> bool:
-        """Whether anything was thinned since the schedule began."""
-        return bool(self.reports)
-
-    @property
     def leaving(self) -> list[Array]:
-        """The masked units of each dim, sorted: all that any pruner decided, but something of every axis stays."""
-        found = [np.empty(0, np.int64) for _ in self.dims]
-        for decision in self._decisions.values():
-            for dim, units in decision.items():
-                found[dim] = np.union1d(found[dim], units)
-        for dim, units in enumerate(found):
-            if len(units) == len(self.dims[dim]):  # between them, several pruners took all
-                found[dim] = np.delete(units, np.argmax(self._worth(dim)))
-        return spare(self._coupling, found, self._worth)
+        """The units of each dim that leave at the next thinning, sorted; something of every axis stays."""
+        return self.masking.leaving(self.runs)
 
     def plan(self) -> Plan:
         """The plan by which everything that is masked now would leave."""
-        return make_plan(self.model, self._coupling, self.leaving, self._inputs)
+        return make_plan(self.model, self.coupling, self.leaving, self.network.inputs)
 
     # -- the callbacks of a training loop -----------------------------------------------------------------------
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Let the pruners that are due decide, and apply the masks; remember what is due at the first mini-batch."""
-        self._due = []
-        decided = False
-        self._scorers = {}
-        self._make_lr_schedulers(epoch)
-        decisions = dict(self._decisions)
-        for index, policy in enumerate(self.schedule.policies):
-            moment = policy.window.moment(epoch)
-            if moment is None:
-                continue
-            if isinstance(policy.instance, Pruner):
-                try:
-                    decision = policy.instance.decide(self, moment)
-                except SecateurError as error:
-                    raise ConfigError(str(error), where=policy.where) from error
-                decisions[index] = dict(decision.units)
-                decided = True
-            elif isinstance(policy.instance, Thinner):
-                self._due.append(policy)
-        if decided:
-            self._decisions = decisions
-            classes = [dim.classes[units] for dim, units in zip(self.dims, self.leaving, strict=True)]
-            gone = self._coupling.leaving(np.concatenate([np.empty(0, np.int64), *classes]))
-            self._masks = Masks(self.model, gone.cuts())
-            self._masks.apply()
+        before = [run.decision for run in self.runs]
+        self.network.weights_changed()
+        try:
+            changed = [self._begin(run, epoch) for run in self.runs]
+        except Exception:
+            for run, decision in zip(self.runs, before, strict=True):
+                run.decision = decision
+            raise
+        self.epoch = epoch
+        self.rates.begin(epoch)
+        self.due = [
+            i
+            for i, policy in enumerate(self.schedule.policies)
+            if isinstance(policy.instance, Thinner) and policy.window.moment(epoch) is not None
+        ]
+        if any(changed):
+            self.masking.make()
+        for run in self.runs:
+            run.gather(self.network, epoch)
 
     def on_minibatch_begin(self, epoch: int, step: int = 0, steps: int = 1) -> None:
-        """Thin if a thinning event is due."""
-        while self._due:
-            self._thin(self._due[0])
-            self._due.pop(0)
+        """Let pruners decide that do so within an epoch, thin if that is due, and lay on masks for the forward."""
+        changed = False
+        for run in self.runs:
+            if run.moment is None or not isinstance(run.instance, Pruner):
+                continue
+            moment = evolve(run.moment, step=step, steps=steps)
+            if run.may_decide(step) and (run.waiting or run.again(moment)):
+                self.network.weights_changed()
+                run.decide(moment)
+                changed = True
+        if changed:
+            self.masking.make()
+        while self.due and not any(run.waiting for run in self.runs):
+            self._thin(self.schedule.policies[self.due[0]])
+            self.due.pop(0)
+        self._lay_on()
 
     def before_backward(self, loss: Tensor) -> Tensor:
-        """Return the loss to be differentiated; regularizers add to it."""
+        """Return the loss to be differentiated: regularizers that are due add to it."""
+        for run in self.runs:
+            if run.moment is not None and isinstance(run.instance, Regularizer):
+                with run.blamed():
+                    loss = loss + run.instance.loss(run.view, run.moment)
         return loss
 
     def on_minibatch_end(self, epoch: int, step: int = 0, steps: int = 1) -> None:
-        """Apply the masks; call it after each step of the optimizer."""
-        self._masks.apply()
+        """Mask again what the optimizer moved; call it after each of its steps."""
+        changed = False
+        for run in self.runs:
+            run.take_off()
+            if run.moment is None:
+                continue
+            if isinstance(run.instance, Regularizer):
+                self.network.weights_changed()
+                run.decide(evolve(run.moment, step=step, steps=steps))
+                changed |= bool(run.decision.units or run.decision.factors)
+            elif run.policy.args.discard_masks_at_minibatch_end:
+                changed |= not run.forward
+                run.forget()
+        if changed:
+            self.masking.make()
+        else:
+            self.masking.hold()
 
     def on_epoch_end(self, epoch: int, metrics: Mapping[str, float] | None = None) -> None:
-        """Step the learning-rate schedulers that are due; one that follows a metric reads `metrics["loss"]`."""
-        from torch.optim.lr_scheduler import ReduceLROnPlateau
+        """End the masks that do not outlive their window, and step the learning-rate schedulers that are due.
 
-        for index, scheduler in self._lr.items():
-            policy = self.schedule.policies[index]
-            if policy.window.moment(epoch) is None:
-                continue
-            if isinstance(scheduler, ReduceLROnPlateau):
-                if metrics is None or "loss" not in metrics:
-                    raise ConfigError(
-                        "it follows a metric, and the training loop gave none",
-                        where=policy.where,
-                        hint="call on_epoch_end(epoch, metrics={'loss': ...})",
-                    )
-                scheduler.step(metrics["loss"])
-            else:
-                scheduler.step()
+        One that follows a metric reads `metrics["loss"]`.
+        """
+        changed = False
+        for run in self.runs:
+            ends = epoch >= run.policy.window.bounds[1] - 1
+            if ends and (run.forward or isinstance(run.instance, Regularizer)):
+                changed = True
+                run.moment, run.masks = None, None
+                if run.policy.args.keep_mask:
+                    run.forward = False
+                else:
+                    run.forget()
+        if changed:
+            self.masking.make()
+        self.rates.step(epoch, metrics)
+
+    @contextmanager
+    def masked(self) -> Iterator[None]:
+        """Mask while the body runs what is masked in the forward only: evaluate the network within."""
+        for run in self.runs:
+            if run.masks is not None:
+                run.masks.lay_on()
+        try:
+            yield
+        finally:
+            for run in reversed(self.runs):
+                run.take_off()
+
+    # -- going on later -----------------------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the schedule is: numbers, texts and tensors in plain dicts and lists. Give it to `Scheduler(state=…)`.
+
+        It may be taken between any two mini-batches.
+        """
+        return save_state(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on where another scheduler of the same schedule stopped, with the same network.
+
+        Raises `ConfigError` if the state is of another schedule or network; nothing is changed then.
+        """
+        load_state(self, state)
+        self.masking.make()
+        for run in self.runs:
+            if self.epoch is not None:
+                run.gather(self.network, self.epoch)
 
     # -- within -------------------------------------------------------------------------------------------------
 
-    def _worth(self, dim: int) -> Array:
-        """The scores by which units of a dim are spared: by the criterion of the last pruner that decided over it."""
-        for index, decision in reversed(self._decisions.items()):
-            criterion = getattr(self.schedule.policies[index].instance, "criterion", None)
-            if dim in decision and criterion is not None:
-                return self.scores(dim, criterion)
-        return np.zeros(len(self.dims[dim]))
+    def _begin(self, run: PolicyRun, epoch: int) -> bool:
+        """Begin an epoch with one policy; whether it decided anything new."""
+        run.moment = run.policy.window.moment(epoch)
+        run.waiting = False
+        if run.moment is None or not isinstance(run.instance, Pruner):
+            return False
+        if not run.may_decide(step=0):
+            run.waiting = True
+            return False
+        run.decide(run.moment)
+        return True
 
-    def _make_lr_schedulers(self, epoch: int) -> None:
-        """Make the learning-rate schedulers whose window has begun: from its first step on, one changes the rates."""
-        for index, policy in enumerate(self.schedule.policies):
-            if isinstance(policy.instance, LRPolicy) and index not in self._lr:
-                first, last = policy.window.bounds
-                if first <= epoch < last:
-                    self._lr[index] = policy.instance.make(self.optimizer)
+    def _lay_on(self) -> None:
+        for run in self.runs:
+            if run.forward:
+                run.lay_on()
+        if self._hook is None and any(run.forward for run in self.runs):
+            self._hook = self.optimizer.register_step_pre_hook(self._before_step)
+
+    def _before_step(self, *_: Any) -> None:
+        """What the optimizer moves is not what the forward saw."""
+        for run in reversed(self.runs):
+            if run.masks is not None and run.policy.args.mask_gradients:
+                run.masks.apply_to_gradients()
+            run.take_off()
 
     def _thin(self, policy: Policy) -> None:
         verify = policy.instance.verify if isinstance(policy.instance, Thinner) else True
-        report = thin(self.model, self.plan(), self.optimizer, verify=verify)
-        self._decisions, self._masks, self._scorers = {}, Masks(self.model, {}), {}
-        self.reports.append(report)
-        self._coupling = couple(self.model, self._inputs, self._builder)
-
-    def _check_targets(self) -> None:
-        for policy in self.schedule.policies:
-            if isinstance(policy.instance, Pruner):
-                try:
-                    policy.instance.check_names(self)
-                except SecateurError as error:
-                    raise ConfigError(str(error), where=policy.where) from error
+        for run in self.runs:
+            if run.view.collector is not None:
+                run.view.collector.detach()
+        plan = self.plan()
+        self.reports.append(thin(self.model, plan, self.optimizer, verify=verify))
+        self.network.look()
+        self.network.thinned = True
+        for run in self.runs:
+            run.follow(plan.cuts)
+            run.new_collector()
+            run.gather(self.network, self.epoch or 0)
+        self.masking.make()
 
 
 def _check_optimizer(optimizer: Optimizer, policy: Policy) -> None:

@@ -24,7 +24,7 @@ from secateur.thinning.silenced import Silenced
 from secateur.thinning.state import named_parameters, named_tensors
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
     Leavers = np.ndarray[Any, Any]
 
@@ -118,17 +118,24 @@ def _gone(coupling: Coupling, leaving: Sequence[Leavers]) -> Leaving:
     return coupling.leaving(np.concatenate([np.empty(0, np.int64), *classes]))
 
 
-def scorer(model: nn.Module, coupling: Coupling, criterion: str) -> Any:
-    """The function that gives the scores of dim i, shape (units,)."""
+def scorer(model: nn.Module, coupling: Coupling, criterion: str, weights: Mapping[str, Tensor] | None = None) -> Any:
+    """The function that gives the scores of dim i, shape (units,); `weights`: what it looks at instead of the parameters."""
     record, source = current().criteria[criterion], current().criteria.source(criterion)
-    parameters = named_parameters(model)
+    parameters = named_parameters(model) if weights is None else weights
     cache: SumCache = {}
 
-    def score(i: int) -> np.ndarray[Any, Any]:
+    def score(i: int, places: Sequence[tuple[str, int]] | None = None) -> np.ndarray[Any, Any]:
         dim = coupling.dims[i]
-        members = members_of(dim.slices, dim.readers, parameters, cache)
+        slices = dim.slices if places is None else {place: dim.slices[place] for place in places}
+        members = members_of(slices, dim.readers, parameters, cache)
         if not members:
             return np.zeros(len(dim))
+        if record.score is None:
+            raise PlanError(
+                f"the criterion {criterion!r} scores what mini-batches show, and none ran",
+                where="criterion",
+                hint="give calibrate=, a function that runs some through the model",
+            )
         try:
             return np.asarray(record.score(members))
         except Exception as error:

@@ -109,7 +109,8 @@ def train(
             seen += len(targets)
             on_step(epoch, step, steps)
         rate = float(optimizer.param_groups[0]["lr"])
-        test = evaluate(model, test_data)
+        with scheduler.masked():
+            test = evaluate(model, test_data)
         scheduler.on_epoch_end(epoch, metrics={"loss": test.loss})
         on_result(
             EpochResult(

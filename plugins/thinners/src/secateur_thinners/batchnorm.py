@@ -6,12 +6,16 @@ statistics are zero gives zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from secateur.coupling.labels import Axis, Labels
 from secateur.coupling.site import Site
 from secateur.hookspecs import hookimpl
 from secateur.records import LayerAdapter, OpRule
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 BATCH_NORM = "input, running_mean, running_var, weight=None, bias=None, training=False, momentum=0.1, eps=1e-05"
 INSTANCE_NORM = (
@@ -48,11 +52,26 @@ def stays_zero(data: Axis, weight: Labels | None, bias: Labels | None, mean: Lab
     return (factor or centred) and (bias is None or bias[0].zero)
 
 
+def factor(arguments: Mapping[str, Any]) -> Tensor | None:
+    """By what each channel is multiplied in eval mode: w / sqrt(var + eps)."""
+    weight, variance = arguments["weight"], arguments["running_var"]
+    if variance is None:
+        return None
+    scale: Tensor = (variance.detach() + float(arguments["eps"])).rsqrt()
+    return scale if weight is None else weight.detach() * scale
+
+
 @hookimpl
 def secateur_op_rules() -> list[OpRule]:
     """Rules for batch and instance norm."""
     return [
-        OpRule(name="batch_norm", ops=("batch_norm",), signature=BATCH_NORM, apply=batch_norm),
+        OpRule(
+            name="batch_norm",
+            ops=("batch_norm",),
+            signature=BATCH_NORM,
+            apply=batch_norm,
+            channel_factor=factor,
+        ),
         OpRule(name="instance_norm", ops=("instance_norm",), signature=INSTANCE_NORM, apply=instance_norm),
     ]
 
