@@ -119,7 +119,7 @@ def _gone(coupling: Coupling, leaving: Sequence[Leavers]) -> Leaving:
 
 
 def scorer(model: nn.Module, coupling: Coupling, criterion: str, weights: Mapping[str, Tensor] | None = None) -> Any:
-    """The function that gives the scores of dim i, shape (units,); `weights`: what it looks at instead of the parameters."""
+    """The function that gives the scores of dim i, shape (units,); `weights`: looked at instead."""
     record, source = current().criteria[criterion], current().criteria.source(criterion)
     parameters = named_parameters(model) if weights is None else weights
     cache: SumCache = {}
