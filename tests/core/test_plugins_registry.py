@@ -155,3 +155,34 @@ def test_two_rules_for_one_op_are_an_error_and_prefer_takes_that_op_only() -> No
         Registry("op rule", entries, keys=lambda rule: rule.ops)
     rules = Registry("op rule", entries, keys=lambda rule: rule.ops, prefer={"conv2d": "b"})
     assert (rules["conv1d"].name, rules["conv2d"].name) == ("convs", "mine")
+
+
+def test_shared_aliases_lead_to_several_records() -> None:
+    first, second, third = pruner("one", "Other"), pruner("two", "Other", "Own"), pruner("three")
+    entries = [(A, first), (B, second), (B, third)]
+    found = Registry("pruner", entries, aliases=lambda cls: cls.aliases, share_aliases=True)  # type: ignore[attr-defined]
+    assert found.candidates("Other") == (first, second)
+    assert found["Other"] is first
+    assert found.candidates("Own") == (second,)
+    assert found.candidates("three") == (third,)
+    assert found.aliases == ("Other", "Own")
+    with pytest.raises(PluginError, match=r"^no pruner named 'thre'; did you mean 'three'\?"):
+        found.candidates("thre")
+
+
+def test_a_preferred_plugin_has_a_shared_alias_alone() -> None:
+    first, second = pruner("one", "Other"), pruner("two", "Other")
+    found = Registry(
+        "pruner",
+        [(A, first), (B, second)],
+        aliases=lambda cls: cls.aliases,  # type: ignore[attr-defined]
+        share_aliases=True,
+        prefer={"Other": "b"},
+    )
+    assert found.candidates("Other") == (second,)
+
+
+def test_a_shared_alias_is_nobodys_name() -> None:
+    first, second = pruner("one", "two"), pruner("two")
+    with pytest.raises(PluginError, match=r"^the pruner 'two' is provided by fake-b .* and by fake-a"):
+        Registry("pruner", [(A, first), (B, second)], aliases=lambda cls: cls.aliases, share_aliases=True)  # type: ignore[attr-defined]

@@ -36,6 +36,8 @@ class Kind(Generic[T]):
     accepts: Callable[[object], bool]
     keys: Callable[[T], Iterable[str]] = own_name
     aliases: Callable[[T], Iterable[str]] = no_aliases
+    share_aliases: bool = False
+    """Whether several records may have one alias."""
 
     def check(self, returned: object) -> tuple[T, ...]:
         """Return what the hook returned as a tuple of records; `PluginError` if it is something else."""
@@ -43,14 +45,21 @@ class Kind(Generic[T]):
             raise PluginError(f"{self.hook} returned {_shown(returned)}", hint=f"return a list of {self.wanted}")
         records = tuple(returned)
         seen: set[str] = set()
+        shared: set[str] = set()
         for index, record in enumerate(records):
             place = f"item {index} of {self.hook}"
             if not self.accepts(record):
                 raise PluginError(f"{place} is {_shown(record)}", hint=f"every item must be a {self.wanted}")
-            for key in [*_names(self.keys(record), place), *_names(self.aliases(record), place)]:
+            own, further = _names(self.keys(record), place), _names(self.aliases(record), place)
+            if self.share_aliases:
+                shared.update(further)
+                further = ()
+            for key in [*own, *further]:
                 if key in seen:
                     raise PluginError(f"{self.hook} provides the {self.noun} {key!r} twice")
                 seen.add(key)
+        for key in sorted(seen & shared):
+            raise PluginError(f"{self.hook} provides the {self.noun} {key!r} twice")
         return records
 
 
@@ -72,7 +81,7 @@ def _is_named_class(record: object) -> bool:
 
 
 def _spellings(record: Any) -> Iterable[str]:
-    return tuple(spelling.name for spelling in getattr(record, "spellings", ()))
+    return tuple(dict.fromkeys(spelling.name for spelling in getattr(record, "spellings", ())))
 
 
 PRUNERS: Final[Kind[type[Pruner]]] = Kind(
@@ -81,6 +90,7 @@ PRUNERS: Final[Kind[type[Pruner]]] = Kind(
     wanted="concrete class with a `name`",
     accepts=_is_named_class,
     aliases=_spellings,
+    share_aliases=True,
 )
 REGULARIZERS: Final[Kind[type[Regularizer]]] = Kind(
     hook="secateur_regularizers",
@@ -88,6 +98,7 @@ REGULARIZERS: Final[Kind[type[Regularizer]]] = Kind(
     wanted="concrete class with a `name`",
     accepts=_is_named_class,
     aliases=_spellings,
+    share_aliases=True,
 )
 CRITERIA: Final[Kind[Criterion]] = Kind(
     hook="secateur_criteria", noun="criterion", wanted="Criterion", accepts=_is(Criterion)

@@ -240,6 +240,7 @@ class PluginManager:
                 entries,
                 keys=kind.keys,
                 aliases=kind.aliases,
+                share_aliases=kind.share_aliases,
                 prefer=self._prefer,
                 notes=self._table.excuses,
             )

@@ -39,7 +39,8 @@ class Registry(Mapping[str, T]):
 
     `keys` says under which keys a record is listed (default: its name), `aliases` under which further names
     it is found without being listed. Two plugins that claim one key are a `PluginError` naming both, unless
-    `prefer` maps the key to the plugin that wins; a record that lost all its keys loses its aliases too.
+    `prefer` maps the key to the plugin that wins; a record that lost all its keys loses its aliases too. With
+    `share_aliases` several records may have one alias: `candidates` gives them all, a look-up the first.
 
     `notes` is asked, when a name is not found, for what else the user should know: which plugins failed.
 
@@ -61,6 +62,7 @@ class Registry(Mapping[str, T]):
         *,
         keys: Callable[[T], Iterable[str]] = own_name,
         aliases: Callable[[T], Iterable[str]] = no_aliases,
+        share_aliases: bool = False,
         prefer: Mapping[str, str] | None = None,
         notes: Callable[[], Iterable[str]] = tuple,
     ) -> None:
@@ -70,8 +72,13 @@ class Registry(Mapping[str, T]):
         listed = ((key, claim) for claim in claims for key in keys(claim.record))
         self._listed = self._resolve(listed, prefer or {}, {})
         winners = {id(claim) for claim in self._listed.values()}
-        hidden = ((key, claim) for claim in claims if id(claim) in winners for key in aliases(claim.record))
-        self._all = self._listed | self._resolve(hidden, prefer or {}, self._listed)
+        hidden = [(key, claim) for claim in claims if id(claim) in winners for key in aliases(claim.record)]
+        self._shared: dict[str, tuple[_Claim, ...]] = {}
+        if share_aliases:
+            self._shared = _shared(hidden, prefer or {}, self._listed)
+            hidden = [(key, claim) for key, claim in hidden if key not in self._shared]
+        first = {key: rivals[0] for key, rivals in self._shared.items()}
+        self._all = self._listed | dict(sorted((first | self._resolve(hidden, prefer or {}, self._listed)).items()))
 
     def _resolve(
         self, wanted: Iterable[tuple[str, _Claim]], prefer: Mapping[str, str], taken: Mapping[str, _Claim]
@@ -135,6 +142,11 @@ class Registry(Mapping[str, T]):
         """Every record that holds a key, once, in the order of first keys."""
         return tuple({id(claim.record): claim.record for claim in self._listed.values()}.values())
 
+    def candidates(self, name: str) -> tuple[T, ...]:
+        """Every record that a key or an alias may mean, in the order they were provided; none is a `PluginError`."""
+        claims = self._shared.get(name) or (self._find(name),)
+        return tuple(claim.record for claim in claims)
+
     @property
     def aliases(self) -> tuple[str, ...]:
         """The further names under which records are found, sorted."""
@@ -155,3 +167,16 @@ class Registry(Mapping[str, T]):
         guess = f"did you mean {close[0]!r}? " if close else ""
         hint = guess + suggestion("", self._listed)
         raise PluginError(f"no {self.noun} named {name!r}", hint="; ".join([hint, *self._notes()]))
+
+
+def _shared(
+    wanted: Iterable[tuple[str, _Claim]], prefer: Mapping[str, str], taken: Mapping[str, _Claim]
+) -> dict[str, tuple[_Claim, ...]]:
+    """The claims of each key that is nobody's own; only those of the preferred plugin, if it has any."""
+    found: dict[str, list[_Claim]] = {}
+    for key, claim in wanted:
+        if key not in taken:
+            found.setdefault(key, []).append(claim)
+    for key, claims in found.items():
+        found[key] = [claim for claim in claims if claim.provider.plugin == prefer.get(key)] or claims
+    return {key: tuple({id(claim.record): claim for claim in claims}.values()) for key, claims in found.items()}
