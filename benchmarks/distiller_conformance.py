@@ -1,0 +1,286 @@
+"""Run schedules that were published with Distiller, unchanged, and compare what they leave with what Distiller leaves.
+
+Distiller (IntelLabs, archived) ships 26 YAML schedules. A folder with the schedules and a list of what Distiller itself
+leaves of its own models (`expected.json`: elements and non-zero elements of all 2-D and 4-D weights,
+multiply-accumulates) is given with `--folder`; it is not part of this repository. Each schedule is read as it is and
+followed on the model it was written for, with fresh random weights: for every scheduled epoch all callbacks of a
+training loop with two mini-batches of random data. Forward, backward and the optimizer's step are real in the epochs
+in which something is pruned or regularised; epochs of learning rates alone run the callbacks only.
+
+Counts that do not depend on the weights must be met: exactly for structures, within 2 elements of each tensor for
+element-wise pruning. Where a schedule removes structures, the outputs of the network right before and right after are
+compared (masked and thinned, relative to the largest output): at most 1e-5.
+
+    python benchmarks/distiller_conformance.py --folder .../distiller
+    python benchmarks/distiller_conformance.py --folder .../distiller --only resnet20 vgg19
+
+The exit status is 1 if a schedule does not run or a count is not met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+import traceback
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import define, frozen
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from torch import Tensor, nn
+from torchvision_zoo import stand_in
+
+import secateur
+from secateur.errors import SecateurError
+from secateur.plugins import current
+from secateur.pruning.base import Pruner
+from secateur.schedule.scheduler import Scheduler
+from secateur.schedule.thinner import Thinner
+from secateur_models.torchvision_import import import_torchvision
+from secateur_models.torchvision_models import build
+
+TOLERANCE = 1e-5
+SLACK = 2
+"""Elements by which the count of a tensor that is pruned by elements may differ."""
+OURS = {"mobilenet": "mobilenet_v1"}
+
+
+@frozen
+class Case:
+    """A model, an input of batch size 2, and a loss of its outputs."""
+
+    model: nn.Module
+    inputs: tuple[Any, ...]
+    loss: Callable[[Any], Tensor]
+
+
+def registered(name: str, shape: tuple[int, ...], **arguments: Any) -> Case:
+    """A model of ours by name."""
+    model = current().models[OURS.get(name, name)].build(**arguments)
+    return Case(model, (torch.randn(2, *shape),), squares)
+
+
+def from_torchvision(name: str) -> Case:
+    """A classifier of torchvision, on small pictures where it takes them."""
+    fixed = name in ("alexnet", "vgg19")
+    return Case(build(name), (torch.randn(2, 3, *[224 if fixed else 64] * 2),), squares)
+
+
+def language(text: str) -> Case:
+    """The word language model of a description such as `word_lm vocab=33278 emb=1500 hidden=1500 layers=2 tied`."""
+    sizes = dict(part.split("=") for part in text.split() if "=" in part)
+    model = (
+        current()
+        .models["word_lm"]
+        .build(
+            vocabulary=int(sizes["vocab"]),
+            embedding=int(sizes["emb"]),
+            hidden=int(sizes["hidden"]),
+            layers=int(sizes["layers"]),
+            tied="tied" in text.split(),
+        )
+    )
+    return Case(model, (torch.randint(int(sizes["vocab"]), (3, 2)),), lambda outputs: squares(outputs[0]))
+
+
+def mask_rcnn() -> Case:
+    """Mask R-CNN with the names of its parameters that torchvision had when the schedule was written."""
+    import_torchvision()
+    stand_in()
+    from torchvision.models.detection import maskrcnn_resnet50_fpn
+
+    model: Any = maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, min_size=128, max_size=160)
+    pyramid = model.backbone.fpn
+    for blocks in (pyramid.inner_blocks, pyramid.layer_blocks):
+        for i, block in enumerate(blocks):
+            blocks[i] = block[0]
+    model.rpn.head.conv = ReLUConv.of(model.rpn.head.conv[0][0])
+    head = [(f"mask_fcn{i}", ReLUConv.of(block[0])) for i, block in enumerate(model.roi_heads.mask_head, 1)]
+    model.roi_heads.mask_head = nn.Sequential(OrderedDict(head))
+    pictures = [torch.rand(3, 128, 128)]
+    return Case(model.eval(), (pictures,), lambda _: squares(model.backbone(torch.rand(1, 3, 64, 64))["0"]))
+
+
+class ReLUConv(nn.Conv2d):
+    """A convolution and a ReLU under one name."""
+
+    @classmethod
+    def of(cls, conv: nn.Conv2d) -> ReLUConv:
+        """Take over a convolution."""
+        conv.__class__ = cls
+        return conv  # type: ignore[return-value]
+
+    def forward(self, data: Tensor) -> Tensor:
+        """The convolution, then the ReLU."""
+        return super().forward(data).relu()
+
+
+def squares(outputs: Tensor) -> Tensor:
+    """A loss that moves every weight."""
+    return outputs.square().mean()
+
+
+def case_of(text: str) -> Case:
+    """The model that `expected.json` names."""
+    torch.manual_seed(0)
+    name = text.split()[0]
+    if name == "word_lm":
+        return language(text)
+    if name == "maskrcnn":
+        return mask_rcnn()
+    if name.endswith("_cifar"):
+        return registered(name, (3, 32, 32))
+    if name == "simplenet_mnist":
+        return registered(name, (1, 28, 28))
+    return registered(name, (3, 64, 64)) if name == "mobilenet" else from_torchvision(name)
+
+
+@define
+class Outcome:
+    """What a schedule came to."""
+
+    name: str
+    model: str
+    expected: Mapping[str, int] | None
+    weights: int = 0
+    nonzero: int = 0
+    macs: int = 0
+    expected_macs: int | None = None
+    difference: float | None = None
+    seconds: float = 0.0
+    note: str = ""
+    passed: bool = True
+
+
+def follow(entry: Mapping[str, Any], folder: Path) -> Outcome:
+    """Follow one schedule and count what it leaves."""
+    outcome = Outcome(Path(entry["schedule"]).stem, entry["model"].split()[0], entry["after"])
+    start = time.perf_counter()
+    case = case_of(entry["model"])
+    optimizer = torch.optim.SGD(case.model.parameters(), lr=1e-4, momentum=0.9)
+    plan_inputs = (
+        case.inputs if outcome.model == "maskrcnn" else tuple(t[:1] if t.dim() > 2 else t for t in case.inputs)
+    )
+    scheduler = Scheduler.from_yaml(folder / "schedules" / entry["schedule"], case.model, optimizer, plan_inputs)
+    case.model.train(outcome.model != "maskrcnn")
+    for epoch, works in scheduled(scheduler):
+        scheduler.on_epoch_begin(epoch)
+        for step in range(2):
+            reports = len(scheduler.reports)
+            scheduler.on_minibatch_begin(epoch, step, 2)
+            for report in scheduler.reports[reports:]:
+                if report.difference is not None:
+                    outcome.difference = max(outcome.difference or 0.0, report.difference.relative)
+            if works:
+                optimizer.zero_grad()
+                outputs = None if outcome.model == "maskrcnn" else case.model(*case.inputs)
+                scheduler.before_backward(case.loss(outputs)).backward()
+                optimizer.step()
+            scheduler.on_minibatch_end(epoch, step, 2)
+        scheduler.on_epoch_end(epoch, metrics={"loss": 1.0})
+    weights = [p.detach() for p in case.model.parameters() if p.dim() in (2, 4)]
+    outcome.weights = sum(weight.numel() for weight in weights)
+    outcome.nonzero = sum(int(weight.count_nonzero()) for weight in weights)
+    outcome.expected_macs = entry["macs_after"]
+    if outcome.expected_macs is not None:
+        size = {"mobilenet": 224, "resnet18": 224, "resnet50": 224, "alexnet": 224, "vgg19": 224}.get(outcome.model)
+        shape = tuple(case.inputs[0].shape[1:]) if size is None else (3, size, size)
+        outcome.macs = secateur.macs(case.model.eval(), (torch.zeros(1, *shape),))
+    outcome.seconds = time.perf_counter() - start
+    judge(outcome, entry, scheduler)
+    return outcome
+
+
+def scheduled(scheduler: Scheduler) -> Iterator[tuple[int, bool]]:
+    """The epochs in which a policy is due, and whether more than a learning rate is."""
+    policies = scheduler.schedule.policies
+    for epoch in range(max(policy.window.bounds[1] for policy in policies)):
+        due = [policy for policy in policies if policy.window.moment(epoch) is not None]
+        if due:
+            yield epoch, any(policy.kind != "lr_scheduler" for policy in due)
+
+
+def judge(outcome: Outcome, entry: Mapping[str, Any], scheduler: Scheduler) -> None:
+    """Compare with what Distiller leaves."""
+    if outcome.difference is not None and outcome.difference > TOLERANCE:
+        outcome.passed, outcome.note = False, "masked and thinned differ"
+    if not outcome.expected or entry["depends_on_weights"]:
+        outcome.note = outcome.note or "counts depend on the weights"
+        return
+    removes = any(isinstance(policy.instance, Thinner) for policy in scheduler.schedule.policies)
+    fine = {name for run in scheduler.runs for name in run.decision.factors if isinstance(run.instance, Pruner)}
+    off = abs(outcome.nonzero - outcome.expected["nnz"])
+    exact = [outcome.weights == outcome.expected["weights"], outcome.expected_macs in (None, outcome.macs)]
+    if not all(exact) or off > SLACK * len(fine):
+        outcome.passed = False
+        outcome.note = outcome.note or f"non-zero: {off:+,} of {SLACK * len(fine)} allowed"
+    elif off:
+        outcome.note = f"{off} of {SLACK * len(fine)} elements that may differ in {len(fine)} tensors"
+    else:
+        outcome.note = "exact" + (", removed" if removes else "")
+
+
+def show(outcomes: list[Outcome]) -> Table:
+    """One row for each schedule."""
+    table = Table("schedule", "model", title="Schedules published with Distiller")
+    for column in ("weights left", "Distiller", "non-zero", "Distiller", "MACs", "Distiller", "masked = thinned", "s"):
+        table.add_column(column, justify="right")
+    table.add_column("")
+    for found in outcomes:
+        expected: Mapping[str, Any] = found.expected or {}
+        macs = [f"{number:,}" if number else "-" for number in (found.macs, found.expected_macs)]
+        table.add_row(
+            found.name,
+            found.model,
+            f"{found.weights:,}",
+            f"{expected['weights']:,}" if expected else "-",
+            f"{found.nonzero:,}",
+            f"{expected['nnz']:,}" if expected else "-",
+            *macs,
+            "-" if found.difference is None else f"{found.difference:.1e}",
+            f"{found.seconds:.0f}",
+            ("[green]" if found.passed else "[red]FAIL ") + found.note,
+        )
+    return table
+
+
+def main() -> int:
+    """Follow all schedules, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--folder", type=Path, required=True, help="holds expected.json and schedules/")
+    parser.add_argument("--only", nargs="+", default=[""], metavar="TEXT", help="schedules whose path has such a text")
+    parser.add_argument("--traceback", action="store_true", help="show where a schedule failed")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore", message=".*lr_scheduler.step.*")
+    entries = json.loads((options.folder / "expected.json").read_text(encoding="utf-8"))
+    wanted = [entry for entry in entries if any(text in entry["schedule"] for text in options.only)]
+    outcomes: list[Outcome] = []
+    console = Console(width=220)
+    with Progress(console=console, transient=True) as progress:
+        task = progress.add_task("schedules", total=len(wanted))
+        for entry in wanted:
+            progress.update(task, description=Path(entry["schedule"]).stem)
+            try:
+                outcomes.append(follow(entry, options.folder))
+            except (SecateurError, RuntimeError) as error:
+                if options.traceback:
+                    traceback.print_exc()
+                name, model = Path(entry["schedule"]).stem, entry["model"].split()[0]
+                outcomes.append(Outcome(name, model, entry["after"], note=str(error), passed=False))
+            progress.advance(task)
+    console.print(show(outcomes))
+    met = sum(outcome.passed for outcome in outcomes)
+    console.print(f"{met} of {len(outcomes)} schedules run and meet their counts")
+    return 0 if met == len(outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
