@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from attrs import field, frozen
 from secateur.coupling.analysis import Coupling
 from secateur.pruning.base import Array, Decision, Moment, Place, Pruner
 from secateur.pruning.naming import resolve
+from secateur.pruning.rate import RatedPruner
 from secateur.testing.broken import LawBroken, NotTried
 from secateur.testing.examples import examples
 from secateur.thinning.planner import couple, scorer
@@ -128,10 +130,24 @@ def _asked(pruner: type[Pruner]) -> Any:
 
 
 def _made(pruner: type[Pruner]) -> Pruner:
-    """A pruner: fields without a default are numbers of one half."""
+    """A pruner: of fields without a default `weights` is "*", a choice its first option, anything else one half.
+
+    A rated one that says no share by these gets `sparsity`.
+    """
     kind: Any = pruner
-    needed = [field.name for field in attrs.fields(kind) if field.default is attrs.NOTHING]
+    needed = {field.name: _value(pruner, field.name) for field in attrs.fields(kind) if field.default is attrs.NOTHING}
+    if issubclass(pruner, RatedPruner) and not {"sparsity", "initial_sparsity"} & needed.keys():
+        needed["sparsity"] = 0.5
+    if "weights" in attrs.fields_dict(kind):
+        needed["weights"] = "*"
     try:
-        return pruner(**dict.fromkeys(needed, 0.5))
+        return pruner(**needed)
     except Exception as error:
-        raise NotTried(f"the kit cannot make a {pruner.__name__} with {needed} = 0.5: {error}") from error
+        shown = ", ".join(f"{name}={value!r}" for name, value in needed.items())
+        raise NotTried(f"the kit cannot make a {pruner.__name__}({shown}): {error}") from error
+
+
+def _value(pruner: type[Pruner], name: str) -> Any:
+    """What the kit says for a field that needs a value."""
+    hint = typing.get_type_hints(pruner).get(name)
+    return typing.get_args(hint)[0] if typing.get_origin(hint) is typing.Literal else 0.5
