@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from secateur.config import Node
-from secateur.errors import suggestion
+from secateur.config.structure import convert
+from secateur.errors import PluginError, suggestion
 from secateur.plugins import PluginManager
 from secateur.schedule.instances import Instance, read_extension, read_lr_scheduler, read_pruner, read_regularizer
 from secateur.schedule.policies import read_policy, section
@@ -40,12 +41,26 @@ def read_schedule(node: Node, manager: PluginManager) -> Schedule:
     version = node.get("version")
     if version is not None and (version.kind != "scalar" or version.scalar is True or version.scalar != VERSION):
         raise node.error(f"expected version {VERSION}, got {version.shown}", node=version)
+    _require_plugins(node, manager)
     instances = {kind: _instances(node, kind, manager) for kind in READERS}
     policies = node.get("policies")
     if policies is None or _empty(policies):
         return Schedule(source=node.source, policies=())
     policies.expect("sequence")
     return Schedule(source=node.source, policies=tuple(read_policy(entry, instances) for entry in policies.elements))
+
+
+def _require_plugins(node: Node, manager: PluginManager) -> None:
+    """Insist on the plugins that the section `plugins` lists."""
+    found = node.get("plugins")
+    if found is None or _empty(found):
+        return
+    found.expect("sequence")
+    for name in found.elements:
+        try:
+            manager.require(convert(name, str))
+        except PluginError as error:
+            raise name.error(error.what, hint=error.hint) from error
 
 
 def _instances(node: Node, kind: Kind, manager: PluginManager) -> dict[str, Instance]:

@@ -89,9 +89,10 @@ def lr_classes() -> dict[str, type[LRScheduler]]:
 
 def lr_arguments(cls: type) -> dict[str, Argument]:
     """What the class of a scheduler takes, by the key a schedule writes; arguments only Python can say are left out."""
+    abstract = {name: getattr(collections.abc, name) for name in collections.abc.__all__}
     try:
-        hints = typing.get_type_hints(cls.__init__)  # type: ignore[misc]
-    except NameError:  # torch names what it imports for type checkers only
+        hints = typing.get_type_hints(cls.__init__, localns=abstract)  # type: ignore[misc]
+    except NameError:  # an annotation names what torch imports for type checkers only
         hints = {}
     given = {
         name: Argument(hint=hints.get(name, Any), required=parameter.default is parameter.empty)
