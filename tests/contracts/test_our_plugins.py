@@ -7,7 +7,7 @@ import pytest
 from secateur.plugins import PluginManager
 from secateur.testing import Law, contract, laws
 
-RECORDS = ("criteria", "pruners", "graph_builders", "op_rules", "layer_adapters")
+RECORDS = ("criteria", "pruners", "regularizers", "graph_builders", "op_rules", "layer_adapters")
 OURS = [row.name for row in PluginManager.discover().rows if row.dist.startswith("secateur")]
 
 

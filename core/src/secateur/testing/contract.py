@@ -20,7 +20,13 @@ from secateur.testing.broken import LawBroken, NotTried
 
 LAWS: Mapping[str, tuple[str, ...]] = {
     "secateur_pruners": ("pruners:is_a_value", "pruners:decides_on_units_that_exist", "pruners:deciding_is_repeatable"),
-    "secateur_regularizers": ("pruners:is_a_value",),
+    "secateur_regularizers": (
+        "regularizers:is_a_value",
+        "regularizers:losses_are_scalars",
+        "regularizers:gradients_are_those_of_the_loss",
+        "regularizers:asking_changes_nothing",
+        "regularizers:decides_on_what_exists",
+    ),
     "secateur_criteria": (
         "criteria:scores_are_numbers",
         "criteria:scores_are_repeatable",

@@ -1,0 +1,1 @@
+"""Regularizers: what is added to the loss so that whole structures become small, one module each."""
