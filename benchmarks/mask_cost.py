@@ -2,7 +2,7 @@
 
 ResNet-20 for CIFAR trains on random data at batch 128 in four ways that take turns, step by step: dense; with masks of
 whole units; with masks of single elements in every convolution; and with the same elements masked by
-`torch.nn.utils.prune`, which multiplies weights in every forward and gradients in every backward. Our masks are one fused
+`torch.nn.utils.prune`, which multiplies weights in every forward. Our masks are one fused
 multiply after the optimizer's step. The figure is the median, over all rounds, of the ratio of a step to the dense step
 of its round; beside it the time that our callbacks take by themselves, in ratio to the dense step.
 
