@@ -7,7 +7,7 @@ the same number of slices in each) form a dim.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
+from itertools import accumulate, chain, pairwise
 from operator import itemgetter
 from typing import Any
 
@@ -139,10 +139,11 @@ class Membership:
     def footprints(self) -> tuple[Array, list[Array]]:
         """The footprint of each unit, and of each footprint the columns and how many slices there are in each."""
         firsts = np.append(np.flatnonzero(np.diff(self.unit, prepend=-1)), len(self.unit))
-        records = np.stack([self.column, np.diff(self.starts)], axis=1)
+        counts = np.diff(self.starts)
+        records = (self.column << 32) + counts
         lengths = np.diff(firsts)
         back = np.arange(len(records)) - lengths[self.unit]  # where the unit before has its record, if it has as many
-        same = (records == records[np.maximum(back, 0)]).all(axis=1)
+        same = records == records[np.maximum(back, 0)]
         same = np.logical_and.reduceat(same, firsts[:-1]) & (lengths == np.roll(lengths, 1))
         same[0] = False
         stretch = np.cumsum(~same) - 1  # units whose footprint is that of the one before
@@ -150,10 +151,10 @@ class Membership:
         tables: list[Array] = []
         found = []
         for unit in np.flatnonzero(~same):
-            table = records[firsts[unit] : firsts[unit + 1]]
-            found.append(known.setdefault(table.tobytes(), len(known)))
+            stretch_of = slice(firsts[unit], firsts[unit + 1])
+            found.append(known.setdefault(records[stretch_of].tobytes(), len(known)))
             if len(known) > len(tables):
-                tables.append(table)
+                tables.append(np.stack([self.column[stretch_of], counts[stretch_of]], axis=1))
         return np.array(found)[stretch], tables
 
     def by_axes(self, table: Array) -> tuple[int, list[tuple[int, int]]]:
@@ -179,11 +180,12 @@ def dims_of(labelling: Labelling, axes: TensorAxes, membership: Membership, mark
     kinds = int(marks.max()) + 1
     kind = footprint * kinds + marks[membership.units]
     reads = _read_axes(labelling, axes)
-    sizes = np.bincount(membership.unit, weights=np.diff(membership.starts), minlength=len(membership.units))
-    bounds = np.concatenate([[0], np.cumsum(sizes.astype(np.int64))])
+    columns = [_Column.of(axes, reads, positions) for positions in membership.columns]
+    bounds = membership.starts[np.flatnonzero(np.diff(membership.unit, prepend=-1))]
     order = by_size(kind, kinds * len(tables))
-    parts = np.split(order, np.flatnonzero(np.diff(kind[order])) + 1)
-    found = [_dim(axes, reads, membership, units, bounds, tables[footprint[units[0]]]) for units in parts]
+    cuts = [0, *(np.flatnonzero(np.diff(kind[order])) + 1).tolist(), len(order)]
+    parts = [order[start:stop] for start, stop in pairwise(cuts)]
+    found = [_dim(axes, columns, membership, units, bounds, tables[footprint[units[0]]]) for units in parts]
     if len({place for place, _ in found}) < len(found):  # slices of several units: dims that begin at one place
         ranks = [(membership.by_axes(tables[footprint[units[0]]]), int(kind[units[0]]) % kinds) for units in parts]
         found = [found[index] for index in sorted(range(len(found)), key=ranks.__getitem__)]
@@ -208,43 +210,69 @@ def keep_something(labelling: Labelling, solution: Solution, axes: TensorAxes, m
     return True
 
 
-def _read_axes(labelling: Labelling, axes: TensorAxes) -> frozenset[TensorAxis]:
-    """The parameter axes along which something is read: their atoms are those of a contraction, or it was noted."""
+def _read_axes(labelling: Labelling, axes: TensorAxes) -> list[bool]:
+    """Which axes something is read along, shape (axes,): their atoms are those of a contraction, or it was noted."""
     facts = labelling.facts
     marked = np.zeros(facts.count, bool)
     for atoms in facts.reads:
         marked[atoms] = True
-    own = axes.having(np.logical_or.reduceat(marked[axes.atoms], axes.starts[:-1]))
-    found = {key for key in own if key not in facts.shared}
-    return frozenset(found.union(key for key, reads in facts.shared.items() if reads))
+    own = np.logical_or.reduceat(marked[axes.atoms], axes.starts[:-1])[axes.label].tolist()
+    return [facts.shared.get(key, mine) for key, mine in zip(axes.keys, own, strict=True)]
+
+
+@frozen(eq=False)
+class _Column:
+    """The axes of one column of a membership, with what dims want to know of them."""
+
+    axes: tuple[int, ...]
+    keys: tuple[TensorAxis, ...]
+    readers: tuple[TensorAxis, ...]
+    first: tuple[bool, int]
+    """Whether all are only read, and the first axis that is not, or the first of all."""
+
+    @classmethod
+    def of(cls, axes: TensorAxes, reads: Sequence[bool], positions: tuple[int, ...]) -> _Column:
+        """The column of the axes at these positions."""
+        keys = tuple([axes.keys[axis] for axis in positions])
+        readers = tuple([axes.keys[axis] for axis in positions if reads[axis]])
+        return cls(positions, keys, readers, min([(reads[axis], axis) for axis in positions]))
 
 
 def _dim(
-    axes: TensorAxes, reads: frozenset[TensorAxis], membership: Membership, units: Array, bounds: Array, table: Array
+    axes: TensorAxes, columns: Sequence[_Column], membership: Membership, units: Array, bounds: Array, table: Array
 ) -> tuple[tuple[int, int], Units]:
     """The dim of some units of one footprint: their records are a table, with a row for each unit.
 
     With it comes where the dim is first written (only read, if nothing writes it): the axis, and the index of its first
     unit. It is named after the module of that axis.
     """
-    records = membership.rows[bounds[units][:, None] + np.arange(int(table[:, 1].sum()))]
-    ends = np.cumsum(table[:, 1]).tolist()
-    starts = {  # of each axis, in a row of the table
-        axis: end - count
-        for (column, count), end in zip(table.tolist(), ends, strict=True)
-        for axis in membership.columns[column]
-    }
-    positions = sorted(starts)
-    keys = [axes.keys[axis] for axis in positions]
-    readers = reads.intersection(keys)
-    first = next((axis for axis, key in zip(positions, keys, strict=True) if key not in readers), positions[0])
-    order = np.argsort(records[:, starts[first]], kind="stable")
+    parts = [columns[column] for column in table[:, 0].tolist()]
+    ends = [0, *accumulate(table[:, 1].tolist())]
+    (_, first), leader = min([(part.first, index) for index, part in enumerate(parts)])
+    records = membership.rows[bounds[units][:, None] + np.arange(ends[-1])]
+    order = np.argsort(records[:, ends[leader]], kind="stable")
     lines = np.ascontiguousarray(records[order].T)
-    parts = {start: _upright(lines[start:end]) for start, end in zip([0, *ends], ends, strict=False)}
-    slices = {key: parts[starts[axis]] for axis, key in zip(positions, keys, strict=True)}
+    tables = [_upright(lines[start:end]) for start, end in pairwise(ends)]
     name = axes.keys[first][0]
-    dim = Units(name.rpartition(".")[0] or name, membership.units[units][order], slices, readers)
-    return (first, int(lines[starts[first], 0])), dim
+    dim = Units(
+        name.rpartition(".")[0] or name,
+        membership.units[units][order],
+        _slices(axes, parts, tables),
+        frozenset(chain.from_iterable([part.readers for part in parts])),
+    )
+    return (first, int(lines[ends[leader], 0])), dim
+
+
+def _slices(axes: TensorAxes, parts: Sequence[_Column], tables: Sequence[Array]) -> dict[TensorAxis, Array]:
+    """{axis: its table}, in the order of the axes. Most columns follow one after another, without being mixed."""
+    order = sorted(range(len(parts)), key=lambda index: parts[index].axes)
+    found: dict[TensorAxis, Array] = {}
+    if all(parts[a].axes[-1] < parts[b].axes[0] for a, b in pairwise(order)):
+        for index in order:
+            found |= dict.fromkeys(parts[index].keys, tables[index])
+        return found
+    of_axis = {axis: table for part, table in zip(parts, tables, strict=True) for axis in part.axes}
+    return {axes.keys[axis]: of_axis[axis] for axis in sorted(of_axis)}
 
 
 def _upright(lines: Array) -> Array:
