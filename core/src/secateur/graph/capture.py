@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from secateur.errors import CaptureError
 from secateur.graph.ir import Graph, check
+from secateur.graph.modules import modules_of
 from secateur.plugins import current
 
 if TYPE_CHECKING:
@@ -30,12 +31,20 @@ def trace(model: nn.Module, example_inputs: tuple[Any, ...] | Mapping[str, Any],
 DISTRIBUTED = ("DistributedDataParallel", "FullyShardedDataParallel")
 """Types of torch that hook the parameters of the module they wrap, or cut them up."""
 
+SHARDED = "torch.distributed"
+"""The package whose types of parameters lie on several processes."""
+
 
 def _check_not_distributed(model: Any) -> None:
     """Raise `CaptureError` for a model whose parameters others keep account of: they would go on with the old ones."""
     from torch import nn
 
-    for path, module in model.named_modules() if isinstance(model, nn.Module) else ():
+    modules = modules_of(model) if isinstance(model, nn.Module) else []
+    wrapped = any(kind.__name__ in DISTRIBUTED for kind in {type(module) for _, module in modules})
+    kinds = {type(parameter) for _, module in modules for parameter in module._parameters.values()}
+    if not wrapped and not any(kind.__module__.startswith(SHARDED) for kind in kinds):
+        return
+    for path, module in modules:
         where = f"model.{path}" if path else "model"
         if type(module).__name__ in DISTRIBUTED:
             raise CaptureError(
@@ -44,7 +53,7 @@ def _check_not_distributed(model: Any) -> None:
                 hint=f"give the model inside, {where}.module, and wrap it anew after thinning",
             )
         for name, parameter in module._parameters.items():
-            if type(parameter).__module__.startswith("torch.distributed"):
+            if type(parameter).__module__.startswith(SHARDED):
                 raise CaptureError(
                     f"it is sharded over processes ({type(parameter).__name__})",
                     where=f"{where}.{name}",

@@ -19,6 +19,7 @@ def modules_of(model: nn.Module) -> list[tuple[str, nn.Module]]:
             continue
         seen.add(id(module))
         found.append((path, module))
-        prefix = f"{path}." if path else ""
-        pending += [(prefix + name, child) for name, child in reversed(module._modules.items()) if child is not None]
+        if children := module._modules:
+            prefix = f"{path}." if path else ""
+            pending += [(prefix + name, child) for name, child in reversed(children.items()) if child is not None]
     return found

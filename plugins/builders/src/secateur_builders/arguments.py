@@ -9,7 +9,8 @@ import numpy as np
 from torch import Tensor
 
 from secateur.graph.ir import Opaque, Ref
-from secateur_builders.provenance import TrackedInt, as_size
+from secateur.graph.sizes import Size
+from secateur_builders.provenance import TrackedInt, as_size, bare, literal
 from secateur_builders.tensors import map_nested
 
 KEPT = frozenset({bool, float, str, type(None), type(Ellipsis)})
@@ -19,10 +20,12 @@ KEPT = frozenset({bool, float, str, type(None), type(Ellipsis)})
 def written(argument: Any, refer: Callable[[Tensor], Ref]) -> Any:
     """What stands for an argument, nested or not; `refer` gives the name of a tensor."""
     kind = type(argument)
-    if kind is int or kind is TrackedInt:
-        return as_size(argument)
     if kind in KEPT:
         return argument
+    if kind is TrackedInt:
+        return Size(bare(argument), argument.expr)
+    if kind is int:
+        return literal(argument)
     if isinstance(argument, Tensor):
         return refer(argument)
     if kind is tuple and argument:

@@ -90,7 +90,7 @@ def is_library(file: str) -> bool:
 
 def calling_line() -> Source | None:
     """The innermost line on the stack that belongs neither to torch nor to this package."""
-    frame: FrameType | None = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(2)  # past the caller, which is of this package
     while frame is not None:
         code = frame.f_code
         if not is_library(code.co_filename):

@@ -40,7 +40,13 @@ def check_modules(model: nn.Module) -> None:
     if kind in WRAPPERS and hasattr(model, WRAPPERS[kind]):
         hint = f"give the model inside, model.{WRAPPERS[kind]}"
         raise CaptureError(f"it is wrapped in {kind}", where="model", hint=hint)
-    for path, module in modules_of(model):
+    modules = modules_of(model)
+    scripted = any(issubclass(kind, torch.jit.ScriptModule) for kind in {type(module) for _, module in modules})
+    tables = [table for _, module in modules for table in (module._parameters, module._buffers)]
+    tensors = {type(tensor) for table in tables for tensor in table.values()}
+    if not scripted and not any(issubclass(kind, UninitializedParameter | UninitializedBuffer) for kind in tensors):
+        return
+    for path, module in modules:
         if isinstance(module, torch.jit.ScriptModule):
             raise CaptureError(
                 "it is scripted by torch.jit, which hides its operations",

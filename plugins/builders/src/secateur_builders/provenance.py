@@ -18,7 +18,7 @@ from contextvars import ContextVar
 from functools import lru_cache
 from typing import Any
 
-from secateur.graph.sizes import COMPARISONS, OPERATIONS, Arithmetic, Expr, Literal, Size
+from secateur.graph.sizes import COMPARISONS, OPERATIONS, Arithmetic, Attribute, Expr, Literal, Size
 
 DEEPEST = 40
 """Expressions nested deeper than this (a counter that a loop increments) become plain numbers."""
@@ -61,16 +61,25 @@ def losses(note: Note | None, scale: Scale | None = None) -> Iterator[None]:
 class TrackedInt(int):
     """An integer with the expression it came from."""
 
-    expr: Expr
     depth: int = 0
+    home: tuple[str, str, int | None]
+    """Of an integer that a module holds: the module's path, the attribute, and the place in it."""
+    _expr: Expr | None = None
 
     def __new__(cls, value: int, expr: Expr, depth: int = 0) -> TrackedInt:
         """Make one from its value, its expression and how deeply that is nested."""
         made = int.__new__(cls, value)
-        made.expr = expr
+        made._expr = expr
         if depth:
             made.depth = depth
         return made
+
+    @property
+    def expr(self) -> Expr:
+        """Where it came from; of an integer that a module holds it is made here, since of most nobody ever asks."""
+        if self._expr is None:
+            self._expr = Attribute(*self.home)
+        return self._expr
 
     def __reduce__(self) -> tuple[Any, ...]:
         return int, (bare(self),)
@@ -85,9 +94,15 @@ class TrackedInt(int):
         return self
 
 
-def bare(number: int) -> int:
-    """The plain integer, without a note."""
-    return int.__int__(number)
+bare: Callable[[int], int] = int.__int__
+"""The plain integer, without a note."""
+
+
+def held_by(path: str, attribute: str, number: int, index: int | None = None) -> TrackedInt:
+    """An integer that a module holds as an attribute, or in a tuple or list that is one."""
+    made = int.__new__(TrackedInt, number)
+    made.home = path, attribute, index
+    return made
 
 
 def _lost(number: TrackedInt) -> None:
@@ -188,9 +203,10 @@ def expression(number: int) -> Expr:
 
 def as_size(number: int) -> Size:
     """Return the record of an integer argument."""
-    return Size(bare(number), number.expr) if isinstance(number, TrackedInt) else _literal(bare(number))
+    return Size(bare(number), number.expr) if isinstance(number, TrackedInt) else literal(bare(number))
 
 
 @lru_cache(maxsize=1024)
-def _literal(number: int) -> Size:
+def literal(number: int) -> Size:
+    """The record of a plain integer; one object stands for all that are equal."""
     return Size(number, Literal(number))

@@ -83,19 +83,23 @@ class Recorder(TorchFunctionMode):
         self._calls: dict[Any, Call] = {}
         self._dtypes: dict[torch.dtype, str] = {}
         self._kinds: dict[type, tuple[str, ...]] = {}
+        self._refs: dict[str, Ref] = {}
+        self._kernels = on_meta and intercept is None
 
     # -- tensors and their names ---------------------------------------------------------------------------
 
     def define(self, name: str, tensor: Tensor, kind: Any) -> str:
         """Give a tensor a name; the tensor is kept alive so that its identity stays its own."""
-        name = fresh_name(name, self.record.values, self.record.names)
+        values = self.record.values
+        if name in values:
+            name = fresh_name(name, values, self.record.names)
         data = None
         if kind == "constant" or (kind == "buffer" and not tensor.is_floating_point()):
             data = numbers_of(tensor)
         dtype = self._dtypes.get(tensor.dtype)
         if dtype is None:
             dtype = self._dtypes[tensor.dtype] = str(tensor.dtype).removeprefix("torch.")
-        self.record.values[name] = Value(name, tuple(tensor.shape), dtype, kind, data)
+        values[name] = Value(name, tuple(tensor.shape), dtype, kind, data)
         self.bind(name, tensor)
         return name
 
@@ -125,14 +129,15 @@ class Recorder(TorchFunctionMode):
     # -- calls ---------------------------------------------------------------------------------------------
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+        if kwargs is None:
+            kwargs = {}
         call = self._calls.get(func)
         if call is None:
             call = self._calls[func] = Call.of(func)
-        name, in_place = call.name, call.in_place
         if call.size is not None:
             return call.size(self, func, args, kwargs)
-        if call.kernel is not None and self.on_meta and self.intercept is None and not torch.is_grad_enabled():
+        name, in_place = call.name, call.in_place
+        if self._kernels and call.kernel is not None and not torch.is_grad_enabled():
             result = call.kernel(args, kwargs)
             if result is not None:
                 given = args[::-1] if call.reflected and len(args) == 2 else args
@@ -187,23 +192,22 @@ class Recorder(TorchFunctionMode):
         outputs: list[Tensor],
         in_place: bool,
     ) -> None:
-        self.met = dict.fromkeys([self.name_of(tensor) for tensor in tensors])
-        arguments = (
-            tuple([written(entry, self._refer) for entry in args]),
-            {key: written(entry, self._refer) for key, entry in kwargs.items()},
-        )
+        self.met = dict.fromkeys([self.name_of(tensor) for tensor in tensors]) if tensors else {}
+        refer = self._refer
+        positional = tuple([written(entry, refer) for entry in args])
+        keywords = {key: written(entry, refer) for key, entry in kwargs.items()} if kwargs else {}
         inputs = tuple(self.met)
         overwrites = self._aliases_of(outputs) if in_place else ()
         name = self._name_of_op(kind, self.record.names)
-        made = tuple(self.define(name, output, "activation") for output in outputs)
+        made = tuple([self.define(name, output, "activation") for output in outputs])
         self.record.ops[name] = Op(
             name=name,
             kind=kind,
             module=self.stack[-1] if self.stack else "",
             inputs=inputs,
             outputs=made,
-            args=arguments[0],
-            kwargs=arguments[1],
+            args=positional,
+            kwargs=keywords,
             source=calling_line(),
             overwrites=overwrites,
             training=self.training,
@@ -230,9 +234,14 @@ class Recorder(TorchFunctionMode):
     def _refer(self, tensor: Tensor) -> Ref:
         name = self.name_of(tensor)
         self.met[name] = None
-        return Ref(name)
+        ref = self._refs.get(name)
+        if ref is None:
+            ref = self._refs[name] = Ref(name)
+        return ref
 
     def _known(self, entries: tuple[Any, ...]) -> tuple[str, ...]:
+        if len(entries) == 1 and type(entries[0]) is Tensor:  # by far the most
+            return (self.known.get(id(entries[0]), ""),)
         found: list[Tensor] = []
         collect(entries, found)
         return tuple([self.known.get(id(tensor), "") for tensor in found])

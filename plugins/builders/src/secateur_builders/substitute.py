@@ -17,9 +17,8 @@ from torch import Tensor, nn
 
 from secateur.graph.modules import modules_of
 from secateur.graph.preserve import preserved
-from secateur.graph.sizes import Attribute
 from secateur_builders.flags import Readers
-from secateur_builders.provenance import TrackedInt
+from secateur_builders.provenance import held_by
 
 Device = Literal["meta", "real", "own"]
 """Where stand-ins live: without data, as copies, or (no stand-ins) the model's own tensors."""
@@ -65,47 +64,52 @@ def _swap_tensors(modules: list[tuple[str, nn.Module]], device: Device, stand_in
             ("buffer", module._buffers),
         )
         for kind, table in kinds:
-            for key, tensor in list(table.items()):
+            for key, tensor in table.items():  # no key is added
                 if tensor is None:
                     continue
                 name = f"{path}.{key}" if path else key
-                if id(tensor) in made:
-                    stand_ins.aliases[name] = made[id(tensor)][0]
-                else:
-                    made[id(tensor)] = (name, _stand_in(tensor, kind, device))
-                    stand_ins.tensors[name] = made[id(tensor)][1]
+                known = made.get(id(tensor))
+                if known is None:
+                    known = made[id(tensor)] = (name, _stand_in(tensor, kind, device))
+                    stand_ins.tensors[name] = known[1]
                     stand_ins.kinds[name] = kind
-                table[key] = made[id(tensor)][1]
+                else:
+                    stand_ins.aliases[name] = known[0]
+                table[key] = known[1]
 
 
 def _stand_in(tensor: Tensor, kind: str, device: Device) -> Tensor:
     if device == "own":
         return tensor
-    floating = tensor.is_floating_point() or tensor.is_complex()
     if kind == "parameter":
         moved = _without_data(tensor) if device == "meta" else tensor.detach().clone()
         return nn.Parameter(moved, requires_grad=tensor.requires_grad)
+    floating = tensor.is_floating_point() or tensor.is_complex()
     return _without_data(tensor) if device == "meta" and floating else tensor.detach().clone()
 
 
 def _without_data(tensor: Tensor) -> Tensor:
-    if tensor.is_contiguous() and not tensor.is_meta and tensor.layout is torch.strided:
-        return torch.empty_like(tensor, device="meta")  # the fastest way that torch has
+    if type(tensor) in ORDINARY and tensor.layout is torch.strided and tensor.is_contiguous() and not tensor.is_meta:
+        # the fastest way that torch has
+        return torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=META)
     return tensor.detach().to("meta")
 
+
+ORDINARY = frozenset({Tensor, nn.Parameter})
+META = torch.device("meta")
 
 INTEGERS = {int}
 
 
 def _swap_integers(modules: list[tuple[str, nn.Module]], stand_ins: StandIns) -> None:
     for path, module in modules:
-        for key, held in list(module.__dict__.items()):
-            if type(held) is int:
-                module.__dict__[key] = TrackedInt(held, Attribute(path, key))
-            elif type(held) in (tuple, list) and set(map(type, held)) == INTEGERS:
-                module.__dict__[key] = type(held)(
-                    TrackedInt(entry, Attribute(path, key, index)) for index, entry in enumerate(held)
-                )
+        table = module.__dict__
+        for key, held in table.items():  # no key is added
+            kind = type(held)
+            if kind is int:
+                table[key] = held_by(path, key, held)
+            elif (kind is tuple or kind is list) and set(map(type, held)) == INTEGERS:
+                table[key] = kind([held_by(path, key, entry, index) for index, entry in enumerate(held)])
             else:
                 continue
             stand_ins.attributes[path, key] = held

@@ -57,9 +57,12 @@ def numbers(argument: Any, count: int) -> tuple[int, ...] | None:
     """An integer, or a sequence of one or `count`, as `count` plain integers."""
     if isinstance(argument, int):
         return (bare(argument),) * count
-    if not isinstance(argument, tuple | list) or not all(isinstance(entry, int) for entry in argument):
+    if not isinstance(argument, tuple | list):
         return None
-    found = tuple(map(bare, argument))
+    try:
+        found = tuple(map(bare, argument))
+    except TypeError:  # an entry is no integer
+        return None
     return found * count if len(found) == 1 else found if len(found) == count else None
 
 
@@ -68,6 +71,8 @@ def bind(names: Sequence[str], args: Arguments, kwargs: Keywords) -> list[Any] |
     if len(args) > len(names):
         return None
     rest = names[len(args) :]
-    if kwargs and not kwargs.keys() <= set(rest):
+    if not kwargs:
+        return [*args, *[None] * len(rest)]
+    if not kwargs.keys() <= set(rest):
         return None
     return [*args, *(kwargs.get(name) for name in rest)]

@@ -36,24 +36,22 @@ def convolution(dims: int) -> Kernel:
             return None
         if not data.dim() == weight.dim() == dims + 2 or (bias is not None and bias.shape != weight.shape[:1]):
             return None
-        stride, padding, dilation = (
-            numbers(default if given is None else given, dims)
-            for given, default in zip(bound[3:6], (1, 0, 1), strict=True)
-        )
+        stride = numbers(1 if bound[3] is None else bound[3], dims)
+        padding = numbers(0 if bound[4] is None else bound[4], dims)
+        dilation = numbers(1 if bound[5] is None else bound[5], dims)
         groups = 1 if bound[6] is None else bare(bound[6])
         if stride is None or padding is None or dilation is None or groups < 1:
             return None
-        batch, channels, *lengths = data.shape
-        filters, depth, *kernel = weight.shape
-        if channels != depth * groups or filters % groups or min(stride) < 1 or min(padding) < 0 or min(dilation) < 1:
+        lengths, kernel = data.shape, weight.shape
+        shape = [lengths[0], kernel[0]]
+        if lengths[1] != kernel[1] * groups or kernel[0] % groups or not lengths[1]:
             return None
-        lengths = [
-            (length + 2 * pad - step * (width - 1) - 1) // jump + 1
-            for length, width, jump, pad, step in zip(lengths, kernel, stride, padding, dilation, strict=True)
-        ]
-        if min(batch, filters, channels, *lengths) < 1:
-            return None
-        return made((batch, filters, *lengths), data, channels_last=not data.is_contiguous())
+        for axis in range(dims):
+            jump, pad, step = stride[axis], padding[axis], dilation[axis]
+            if jump < 1 or pad < 0 or step < 1:
+                return None
+            shape.append((lengths[axis + 2] + 2 * pad - step * (kernel[axis + 2] - 1) - 1) // jump + 1)
+        return made(shape, data, channels_last=not data.is_contiguous()) if min(shape) > 0 else None
 
     return make
 
