@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secateur.cli import new_command, plan_command, plugins_command, run_command, thin_command
+from secateur.cli import new_command, plan_command, plugins_command, run_command, schema_command, thin_command
 from secateur.hookspecs import hookimpl
 from secateur.records import Command
 
@@ -15,5 +15,6 @@ def secateur_commands() -> list[Command]:
         plan_command.COMMAND,
         plugins_command.COMMAND,
         run_command.COMMAND,
+        schema_command.COMMAND,
         thin_command.COMMAND,
     ]
