@@ -18,7 +18,7 @@ from secateur.hookspecs import hookimpl
 from secateur.pruning.base import Moment, Network, Pruner
 from secateur.pruning.rate import RatedPruner
 from secateur.pruning.spelling import Spelling
-from secateur.pruning.weights import WeightPruner, by_name, by_weights, each, lowest
+from secateur.pruning.weights import WeightPruner, by_name, by_weights, each, lowest, told
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -63,6 +63,10 @@ class LevelPruner(WeightPruner, RatedPruner):
         if self.levels is None or not isinstance(self.levels, Mapping):
             return by_weights(self.weights or "*", self.levels)
         return by_name(self.levels)
+
+    def targets(self, network: Network) -> dict[str, Any]:
+        """The parameters it prunes, each with its fixed share, or None."""
+        return told(network, self.patterns, "levels" if self.levels is not None and not self.weights else "weights")
 
     def keep(self, network: Network, moment: Moment, name: str, value: Any) -> Tensor:
         """All but the smallest elements of the parameter."""
