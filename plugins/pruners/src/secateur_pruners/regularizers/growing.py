@@ -49,7 +49,11 @@ class GrowingRegularizer(Regularizer):
 
     def check_names(self, network: Network) -> None:
         """Every pattern must match a dim."""
-        targets(self.dims, network)
+        self.targets(network)
+
+    def targets(self, network: Network) -> list[int]:
+        """The positions of the dims of which units are chosen."""
+        return targets(self.dims, network)
 
     def strength(self, network: Network) -> float:
         """lambda now: by the number of steps that `network.memory` holds."""
@@ -79,7 +83,7 @@ class GrowingRegularizer(Regularizer):
     def _chosen(self, network: Network) -> Iterator[tuple[UnitsOf, Array]]:
         """The dims with their chosen units; a dim of which units have left has none any more."""
         memory = network.memory
-        for dim in self._found.of(network, lambda network: [units_of(i, network) for i in targets(self.dims, network)]):
+        for dim in self._found.of(network, lambda network: [units_of(i, network) for i in self.targets(network)]):
             size = memory.get(_size(dim))
             if size is None:
                 size = self._choose(dim, network)
