@@ -112,8 +112,7 @@ class PatternPruner(WeightPruner, RatedPruner):
 
     def number(self, share: float, total: int) -> int:
         """How many of so many structures go."""
-        count = int(share * total) // self.group_size * self.group_size
-        return max(total - self.group_size, 0) if count == total and share < 1 else count
+        return int(share * total) // self.group_size * self.group_size
 
     def _kept(self, network: Network, moment: Moment, name: str) -> Tensor:
         """By structure, of shape `_grid`: whether it stays."""
