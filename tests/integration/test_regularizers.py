@@ -424,7 +424,7 @@ def test_bad_values_are_refused(make: Any, message: str) -> None:
     [
         (
             L1Regularizer(reg_regims={"frist.weight": 0.1}),
-            "weights: 'frist.weight' matches no parameter; did you mean 'first.weight'? (known: first.weight, "
+            "reg_regims: 'frist.weight' matches no parameter; did you mean 'first.weight'? (known: first.weight, "
             "head.bias, head.weight, norm.bias, norm.weight, second.bias, second.weight)",
         ),
         (

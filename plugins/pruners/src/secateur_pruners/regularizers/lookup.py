@@ -37,10 +37,14 @@ class Remembered(Generic[T]):
 
 
 def by_parameter(named: Mapping[str, V], network: Network) -> dict[str, V]:
-    """{parameter: what a mapping from names and globs says of it}; of several that match, the last counts."""
+    """{parameter: what `reg_regims` says of it, by names and globs}; of several that match, the last counts."""
     found: dict[str, V] = {}
     for pattern, value in named.items():
-        for name in network.resolve(pattern):
+        try:
+            names = network.resolve(pattern)
+        except PlanError as error:
+            raise PlanError(error.what, where="reg_regims", hint=error.hint) from error
+        for name in names:
             found.pop(name, None)
             found[name] = value
     return found
