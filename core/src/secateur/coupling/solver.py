@@ -42,14 +42,14 @@ class Solution:
 
     def reach(self, rows: Array, classes: Array) -> tuple[Array, Array]:
         """Expand (row, class) records to (row, base class), sorted, one record each, without the fixed class."""
-        starts, bases = self._bases
-        counts = starts[classes + 1] - starts[classes]
         if len(self.children):
+            starts, bases = self._bases
+            counts = starts[classes + 1] - starts[classes]
             found = bases[np.repeat(starts[classes] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())]
             rows = np.repeat(rows, counts)
         else:
-            free = counts > 0
-            rows, found = rows[free], classes[free]
+            free = classes != self.fixed
+            rows, found = (rows, classes) if free.all() else (rows[free], classes[free])
         ordered = rows[1:] > rows[:-1] if not len(self.children) else rows[1:] >= rows[:-1]
         if ordered.all() and (not len(self.children) or (found[1:] > found[:-1])[rows[1:] == rows[:-1]].all()):
             return rows, found
@@ -61,8 +61,6 @@ class Solution:
         """The base classes of every class, without the fixed one, end to end: where each class begins, and they."""
         counts = np.ones(self.classes, np.int64)
         counts[self.fixed] = 0
-        if not len(self.children):
-            return np.concatenate([[0], np.cumsum(counts)]), np.flatnonzero(counts)
         products = unique(self.children[:, 0])[0]
         counts[products] = 0
         plain = np.flatnonzero(counts)

@@ -18,7 +18,7 @@ CHUNK = 1 << 20
 """Elements that are reduced at once: four megabytes of float32."""
 
 
-@define(frozen=True, eq=False)
+@define(eq=False)  # not frozen: there are thousands, and it takes three times as long to make one that is
 class Member:
     """One parameter of a dim: unit u consists of the slices `indices[u]` of `axis` of `tensor`.
 
