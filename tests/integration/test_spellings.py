@@ -254,7 +254,7 @@ policies:
     assert (policy.kind, policy.name, policy.window.frequency) == ("regularizer", "r", 1)
     assert policy.instance == Lasso(strengths={"a.weight": (0.1, "Filters")})
     assert policy.args == PolicyArgs(keep_mask=True)
-    with pytest.raises(ConfigError, match=r"s\.yaml:7: policies\[0\]: lasso takes at most 100 epochs"):
+    with pytest.raises(ConfigError, match=r"s\.yaml:7: policies\[0\]: TheirLasso takes at most 100 epochs"):
         read(text.replace("9", "900"))
     with pytest.raises(ConfigError, match=r"s\.yaml:7: policies\[0\]\.regularizer\.args: a policy of kind regularizer"):
         read(text.replace("keep_mask", "mask_gradients"))

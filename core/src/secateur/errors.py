@@ -64,6 +64,8 @@ def suggestion(name: str, known: Iterable[str]) -> str:
 
     >>> suggestion("apg", ["agp", "magnitude"])
     "did you mean 'agp'? (known: agp, magnitude)"
+    >>> suggestion("AGP", ["agp", "magnitude"])
+    "did you mean 'agp'? (known: agp, magnitude)"
     >>> suggestion("zzz", [])
     '(none is known)'
     """
@@ -71,5 +73,6 @@ def suggestion(name: str, known: Iterable[str]) -> str:
     if not names:
         return "(none is known)"
     shown = ", ".join(names[:20]) + (f", … {len(names) - 20} more" if len(names) > 20 else "")
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    same = [each for each in names if each.casefold() == name.casefold()]
+    close = same or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}? (known: {shown})" if close else f"(known: {shown})"

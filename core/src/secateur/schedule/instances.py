@@ -18,9 +18,10 @@ from secateur.schedule.thinner import Thinner
 
 @frozen(eq=False)
 class Instance:
-    """An entry that was read, and how to read it again with other `levels`."""
+    """An entry that was read, the class it names, and how to read it again with other `levels`."""
 
     value: Any
+    called: str
     again: Callable[[Node], Any] | None = None
 
 
@@ -36,7 +37,8 @@ def read_regularizer(node: Node, manager: PluginManager) -> Instance:
 
 def read_lr_scheduler(node: Node, manager: PluginManager) -> Instance:
     """Read an entry of `lr_schedulers`."""
-    return Instance(read_lr(node, _class(node)))
+    where = _class(node)
+    return Instance(read_lr(node, where), where.text)
 
 
 def read_extension(node: Node, manager: PluginManager) -> Instance:
@@ -45,7 +47,7 @@ def read_extension(node: Node, manager: PluginManager) -> Instance:
     if where.text != Thinner.name and where.text not in Thinner.aliases:
         hint = suggestion(where.text, [Thinner.name, *Thinner.aliases])
         raise node.error(f"no extension named {where.text!r}", hint=hint, node=where)
-    return Instance(structure(node.without("class"), Thinner))
+    return Instance(structure(node.without("class"), Thinner), where.text)
 
 
 def _class(node: Node) -> Node:
@@ -60,10 +62,13 @@ def _registered(node: Node, manager: PluginManager, registry: Registry[Any]) -> 
     where = _class(node)
     if where.text not in registry:
         hint = suggestion(where.text, [*registry, *registry.aliases])
+        for other in (manager.pruners, manager.regularizers):
+            if where.text in other:
+                hint = f"it is a {other.noun}: move the entry to section '{other.noun}s'"
         raise node.error(f"no {registry.noun} named {where.text!r}", hint=hint, node=where)
     found = meanings(where.text, registry.candidates(where.text))
     read = _reader(found, manager)
-    return Instance(read(node), lambda levels: read(_with_levels(node, levels, found)))
+    return Instance(read(node), where.text, lambda levels: read(_with_levels(node, levels, found)))
 
 
 def _reader(found: tuple[Meaning, ...], manager: PluginManager) -> Callable[[Node], Any]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import get_args
+from collections.abc import Callable, Mapping
+from typing import Any, get_args
 
 from secateur.config import Node, structure
 from secateur.config.structure import keyed
-from secateur.errors import suggestion
+from secateur.errors import ConfigError, suggestion
 from secateur.pruning.base import Pruner
 from secateur.pruning.regularizer import Regularizer
 from secateur.schedule.instances import Instance
@@ -51,22 +51,39 @@ def read_policy(node: Node, instances: Mapping[Kind, Mapping[str, Instance]]) ->
     reference.expect("scalar")
     name = str(reference.value)
     if name not in instances[kind]:
-        hint = suggestion(name, instances[kind])
+        elsewhere = [section(other) for other in KINDS if name in instances[other]]
+        hint = f"it stands in section {elsewhere[0]!r}" if elsewhere else suggestion(name, instances[kind])
         raise node.error(f"no {kind} named {name!r} in section {section(kind)!r}", hint=hint, node=reference)
+    for key in ("args", "instance_name"):
+        if node.get(key) is not None:
+            raise node.key(key).error(f"{key!r} belongs below {kind!r}", hint="indent it")
     window = structure(node.without(kind), Window)
     instance = instances[kind][name]
-    args, value = _args(kind, binding, instance), instance.value
+    args, value = _args(kind, binding), instance.value
     if args.levels is not None and instance.again is not None:
-        value = instance.again(binding.require("args").require("levels"))
+        value = _with_levels(binding.require("args").require("levels"), name, instance.again)
     if isinstance(value, Pruner | Regularizer):
         try:
             value.check(window.whole)
         except ValueError as error:
-            raise node.error(str(error)) from None
+            said = str(error)
+            if said.startswith(f"{value.name} "):
+                said = instance.called + said.removeprefix(value.name)
+            raise node.error(said) from None
     return Policy(kind=kind, name=name, instance=value, window=window, where=node.where, args=args)
 
 
-def _args(kind: Kind, binding: Node, instance: Instance) -> PolicyArgs:
+def _with_levels(levels: Node, name: str, again: Callable[[Node], Any]) -> Any:
+    """The pruner with these levels; what it refuses is a mistake at the levels."""
+    try:
+        return again(levels)
+    except ConfigError as error:
+        if levels.path in error.where:
+            raise
+        raise levels.error(f"{name!r} refuses levels here: {error.what}", hint=error.hint) from None
+
+
+def _args(kind: Kind, binding: Node) -> PolicyArgs:
     node = binding.get("args")
     if node is None or (node.kind == "scalar" and node.scalar is None):
         return PolicyArgs()

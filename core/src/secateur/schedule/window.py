@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import field, frozen
+from attrs import field, frozen, validators
 
+from secateur.config.validators import non_negative
 from secateur.pruning.base import Moment
 
 
@@ -14,7 +15,7 @@ class Window:
     """When a policy is due: at `epochs`, or from `starting_epoch` to `ending_epoch` (exclusive), every `frequency`."""
 
     epochs: tuple[int, ...] | None = None
-    starting_epoch: int | None = None
+    starting_epoch: int | None = field(default=None, validator=validators.optional(non_negative))
     ending_epoch: int | None = None
     frequency: int = field(default=1)
 
@@ -35,7 +36,7 @@ class Window:
             return
         if self.starting_epoch is None or self.ending_epoch is None:
             raise ValueError("starting_epoch and ending_epoch belong together")
-        if not 0 <= self.starting_epoch < self.ending_epoch:
+        if self.starting_epoch >= self.ending_epoch:
             raise ValueError(
                 f"ending_epoch (exclusive) must be greater than starting_epoch, got "
                 f"{self.starting_epoch} to {self.ending_epoch}"
