@@ -13,6 +13,7 @@ from secateur import plugins as plugins_package
 from secateur.errors import PlanError, PluginError
 from secateur.hookspecs import hookimpl
 from secateur.plugins import PluginManager, current, using
+from secateur.pruning.spelling import Spelling
 from secateur.records import Command, Criterion, DatasetEntry, GraphBuilder, LayerAdapter, ModelEntry, OpRule
 
 ANY: Any = dict
@@ -21,7 +22,7 @@ LONE_STRING: Any = "relu"
 
 class Agp:
     name = "agp"
-    aliases = ("AutomatedGradualPruner",)
+    spellings = (Spelling(name="AutomatedGradualPruner"),)
 
 
 class Everything:

@@ -99,7 +99,7 @@ def test_rounding_keeps_a_multiple() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"scope": "sideways"}, "scope: unknown scope 'sideways'; it is 'local' or 'global'"),
+        ({"scope": "sideways"}, "scope: unknown scope 'sideways'; it is 'local', 'global' or 'isomorphic'"),
         ({"round_to": 0}, "round_to: expected a positive integer, got 0"),
     ],
 )

@@ -1,7 +1,8 @@
 """Select the units that leave: ratios by name, scores by a criterion, the lowest first.
 
 `int(ratio * size)` units of a dim leave. With scope "global" the scores of all dims compete, each normalised by its
-dim's mean, for the same total number of units. At least one unit of every dim stays.
+dim's mean, for the same total number of units; with "isomorphic" those of dims that are built alike do, as they are.
+At least one unit of every dim stays.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from numbers import Real
 from types import MappingProxyType
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 
 from secateur.errors import PlanError, suggestion
 
 Array = np.ndarray[Any, Any]
-Scope = Literal["local", "global"]
+Scope = Literal["local", "global", "isomorphic"]
 Score = Callable[[int], Array]
 
 
@@ -111,31 +112,57 @@ def _globs(keep: Any) -> list[str]:
     return entries
 
 
-def select(sizes: Sequence[int], ratios: Array, score: Score, scope: Scope = "local", round_to: int = 1) -> list[Array]:
+def select(
+    sizes: Sequence[int],
+    ratios: Array,
+    score: Score,
+    scope: Scope = "local",
+    round_to: int = 1,
+    groups: Sequence[int] | None = None,
+) -> list[Array]:
     """The leaving units of each dim, sorted, when `int(ratio * size)` units of each leave; see `select_counts`."""
     counts = [int(ratio * size) for ratio, size in zip(ratios, sizes, strict=True)]
-    return select_counts(sizes, counts, score, scope, round_to)
+    return select_counts(sizes, counts, score, scope, round_to, groups=groups)
 
 
 def select_counts(
-    sizes: Sequence[int], counts: Sequence[int], score: Score, scope: Scope = "local", round_to: int = 1
+    sizes: Sequence[int],
+    counts: Sequence[int],
+    score: Score,
+    scope: Scope = "local",
+    round_to: int = 1,
+    *,
+    minimum: int = 1,
+    group_size: int = 1,
+    groups: Sequence[int] | None = None,
 ) -> list[Array]:
-    """The leaving units of each dim, sorted: the `counts[i]` lowest of dim i, or as many in all with scope "global".
+    """The leaving units of each dim, sorted: the `counts[i]` lowest of dim i, or as many in all with another scope.
 
     `score(i)` gives the scores of dim i, shape (sizes[i],); it is asked only for dims of which something is to leave.
-    At least one unit of every dim stays. A count below zero says that so many more than asked for have left the dim
-    already; with scope "global" others keep as many more. `round_to` rounds what stays up to a multiple.
+    With scope "global" all dims compete, each score divided by its dim's mean; with "isomorphic" the dims of one of
+    `groups` compete by their scores as they are. A count below zero says that so many more than asked for have left the
+    dim already; others it competes with keep as many more. At least `minimum` units of every dim stay. How many leave
+    is rounded down to a multiple of `group_size`, then what stays is rounded up to a multiple of `round_to`.
     """
-    if scope not in ("local", "global"):
-        raise PlanError(f"unknown scope {scope!r}", where="scope", hint="it is 'local' or 'global'")
-    if isinstance(round_to, bool) or not isinstance(round_to, int) or round_to < 1:
-        raise PlanError(f"expected a positive integer, got {round_to!r}", where="round_to")
-    wanted = [min(count, size - 1) for count, size in zip(counts, sizes, strict=True)]
-    competing = [count > 0 or (scope == "global" and count < 0) for count in wanted]
+    if scope not in get_args(Scope):
+        raise PlanError(f"unknown scope {scope!r}", where="scope", hint="it is 'local', 'global' or 'isomorphic'")
+    for name, number in (("round_to", round_to), ("minimum", minimum), ("group_size", group_size)):
+        if isinstance(number, bool) or not isinstance(number, int) or number < 1:
+            raise PlanError(f"expected a positive integer, got {number!r}", where=name)
+    wanted = [min(count, max(size - minimum, 0)) for count, size in zip(counts, sizes, strict=True)]
+    competing = [count > 0 or (scope != "local" and count < 0) for count in wanted]
     scores = {i: _checked(score(i), sizes[i]) for i, competes in enumerate(competing) if competes}
     if scope == "global":
-        wanted = _global_counts(sizes, wanted, scores)
-    wanted = [max(count, 0) for count in wanted]
+        normalised = {i: found / max(float(found.mean()), 1e-300) for i, found in scores.items()}
+        wanted = _shared_counts(sizes, wanted, normalised, minimum)
+    elif scope == "isomorphic":
+        groups = list(range(len(sizes))) if groups is None else groups
+        for group in sorted({groups[i] for i in scores}):
+            rivals = {i: found for i, found in scores.items() if groups[i] == group}
+            theirs = [count if i in rivals else 0 for i, count in enumerate(wanted)]
+            won = _shared_counts(sizes, theirs, rivals, minimum)
+            wanted = [won[i] if i in rivals else count for i, count in enumerate(wanted)]
+    wanted = [max(count, 0) // group_size * group_size for count in wanted]
     wanted = [rounded(count, size, round_to) for count, size in zip(wanted, sizes, strict=True)]
     return [
         np.sort(np.argsort(scores[i], kind="stable")[:count]) if count else np.empty(0, np.int64)
@@ -164,14 +191,14 @@ def _checked(scores: Array, size: int) -> Array:
     return scores
 
 
-def _global_counts(sizes: Sequence[int], counts: Sequence[int], scores: Mapping[int, Array]) -> list[int]:
-    """Let all units compete for the same total; the last unit of a dim never leaves."""
+def _shared_counts(sizes: Sequence[int], counts: Sequence[int], scores: Mapping[int, Array], minimum: int) -> list[int]:
+    """Let all units that have scores compete for the same total; the last `minimum` units of a dim never leave."""
     total = max(sum(counts), 0)
-    chosen = [i for i in scores if sizes[i] > 1]
+    chosen = [i for i in scores if sizes[i] > minimum]
     if not chosen or not total:
         return [0 for _ in counts]
-    owner = np.concatenate([np.full(sizes[i] - 1, i) for i in chosen])
-    ranked = [np.sort(scores[i])[:-1] / max(float(scores[i].mean()), 1e-300) for i in chosen]
+    owner = np.concatenate([np.full(sizes[i] - minimum, i) for i in chosen])
+    ranked = [np.sort(scores[i])[:-minimum] for i in chosen]
     order = np.argsort(np.concatenate(ranked), kind="stable")[:total]
     found = np.bincount(owner[order], minlength=len(sizes))
     return [int(count) for count in found]

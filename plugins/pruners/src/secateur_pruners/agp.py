@@ -26,7 +26,8 @@ class AutomatedGradualPruner(UnitPruner):
     initial_sparsity: float = field(validator=in_range(0, 1, high_open=True))
     final_sparsity: float = field(validator=in_range(0, 1, high_open=True))
 
-    def __attrs_post_init__(self) -> None:
+    def check_shares(self) -> None:
+        """The share grows."""
         if self.final_sparsity < self.initial_sparsity:
             raise ValueError(
                 f"final_sparsity {self.final_sparsity} is less than initial_sparsity {self.initial_sparsity}"
