@@ -86,11 +86,12 @@ class Snapshot:
     def _within(self, entries: Iterable[Any], depth: int) -> None:
         if depth >= DEEPEST:
             return
+        known = self._plain
         for entry in entries:
             kind = type(entry)
-            plain = self._plain.get(kind)
+            plain = known.get(kind)
             if plain is None:
-                plain = self._plain[kind] = _is_plain(kind)
+                plain = known[kind] = _is_plain(kind)
             if plain:
                 continue
             if kind in CONTAINERS and not entry:

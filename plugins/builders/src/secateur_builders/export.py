@@ -36,7 +36,7 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
 
     if not isinstance(model, nn.Module):
         raise CaptureError(f"expected a torch.nn.Module, got {type(model).__name__}", where="model")
-    check_modules(model)
+    modules = check_modules(model)
     record = Record()
     try:
         reader = _read(model, example_inputs, record, {}, training=False)
@@ -60,7 +60,7 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
             record, outputs = longer, outputs | dict.fromkeys(trained.outputs)
             opaque = opaque or trained.watcher.opaque
     idle = dict.fromkeys([*unused(reader.stand_ins, record), *sorted(reader.shadowed)])
-    note_uncalled(model, record)
+    note_uncalled(modules, record)
     if opaque:  # the forward gave back an object: whatever nobody read may be in it
         outputs |= dict.fromkeys(unread(record))
     return Graph(

@@ -43,12 +43,15 @@ class Readers:
     depends: bool = False
     """Something did, or may have without being seen."""
     _judged: dict[CodeType, bool] = field(factory=dict)
+    _watchable: dict[type, bool] = field(factory=dict)
 
     def watch(self, module: nn.Module, training: bool) -> None:
         """Set the flag of a module, and watch who reads it, until its `__dict__` is restored."""
-        kind: Any = type(module)
-        ordinary = kind.__getattr__ is nn.Module.__getattr__ and kind.__getattribute__ is object.__getattribute__
-        if not ordinary or hasattr(kind, FLAG):
+        kind = type(module)
+        watchable = self._watchable.get(kind)
+        if watchable is None:
+            watchable = self._watchable[kind] = _is_watchable(kind)
+        if not watchable:
             self.depends = True
             module.training = training
             return
@@ -61,6 +64,12 @@ class Readers:
         if harmless is None:
             harmless = self._judged[code] = (module, code.co_qualname) in HARMLESS
         self.depends = self.depends or not harmless
+
+
+def _is_watchable(kind: Any) -> bool:
+    """Whether modules of a type look for attributes as `nn.Module` does, and for the flag in themselves."""
+    ordinary = kind.__getattr__ is nn.Module.__getattr__ and kind.__getattribute__ is object.__getattribute__
+    return ordinary and not hasattr(kind, FLAG)
 
 
 class _Buffers(dict[str, Any]):

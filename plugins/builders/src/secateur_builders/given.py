@@ -29,8 +29,11 @@ WRAPPERS = {
 """Types that wrap a model, and the attribute that holds it."""
 
 
-def check_modules(model: nn.Module) -> None:
-    """Raise `CaptureError` for a model whose modules cannot be given stand-ins: wrapped, scripted, without shapes."""
+def check_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The modules of a model with their paths.
+
+    Raises `CaptureError` if they cannot be given stand-ins: wrapped, scripted, without shapes.
+    """
     import torch
     from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
@@ -45,7 +48,7 @@ def check_modules(model: nn.Module) -> None:
     tables = [table for _, module in modules for table in (module._parameters, module._buffers)]
     tensors = {type(tensor) for table in tables for tensor in table.values()}
     if not scripted and not any(issubclass(kind, UninitializedParameter | UninitializedBuffer) for kind in tensors):
-        return
+        return modules
     for path, module in modules:
         if isinstance(module, torch.jit.ScriptModule):
             raise CaptureError(
@@ -57,3 +60,4 @@ def check_modules(model: nn.Module) -> None:
             if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
                 where = f"{path}.{name}" if path else name
                 raise CaptureError("it has no shape yet", where=where, hint="run the model once before planning")
+    return modules

@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from secateur.graph.ir import ModuleCall, Op, Ref, Source, Value
-from secateur.graph.modules import modules_of
 from secateur.graph.sizes import Size
 from secateur.records import Intercept
 from secateur_builders.arguments import written
@@ -197,6 +196,7 @@ class Recorder(TorchFunctionMode):
         positional = tuple([written(entry, refer) for entry in args])
         keywords = {key: written(entry, refer) for key, entry in kwargs.items()} if kwargs else {}
         inputs = tuple(self.met)
+        self.record.used.update(inputs)
         overwrites = self._aliases_of(outputs) if in_place else ()
         name = self._name_of_op(kind, self.record.names)
         made = tuple([self.define(name, output, "activation") for output in outputs])
@@ -232,7 +232,9 @@ class Recorder(TorchFunctionMode):
         self.record.numbers[size, calling_line()] = None
 
     def _refer(self, tensor: Tensor) -> Ref:
-        name = self.name_of(tensor)
+        name = self.known.get(id(tensor))
+        if name is None:
+            name = self.name_of(tensor)
         self.met[name] = None
         ref = self._refs.get(name)
         if ref is None:
@@ -285,10 +287,10 @@ def fresh_name(name: str, taken: Mapping[str, Any], counts: dict[str, int]) -> s
     return candidate
 
 
-def note_uncalled(model: nn.Module, record: Record) -> None:
+def note_uncalled(modules: Iterable[tuple[str, nn.Module]], record: Record) -> None:
     """Note the modules that were never called, as calls without inputs: functions may have used their weights."""
     called = {call.module for call in record.calls}
-    for path, module in modules_of(model):
+    for path, module in modules:
         if path not in called and any(parameter is not None for parameter in module._parameters.values()):
             types = type_names(module)
             record.calls.append(ModuleCall(path, types[0], (), (), types[1:]))

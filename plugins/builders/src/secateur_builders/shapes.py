@@ -1,4 +1,7 @@
-"""Calls that read sizes: they answer with integers that remember their axis, and are not recorded."""
+"""Calls that read sizes: they answer with integers that remember their axis, and are not recorded.
+
+Neither are calls that ask what kind of tensor one is.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,8 @@ def _size(names: Names, func: Any, args: Any, kwargs: Any) -> Any:
     return lengths[int(axis)]
 
 
-def _length(names: Names, func: Any, args: Any, kwargs: Any) -> Any:
-    return func(*args, **kwargs)  # `len()` insists on a plain int
+def _told(names: Names, func: Any, args: Any, kwargs: Any) -> Any:
+    return func(*args, **kwargs)
 
 
 def _numel(names: Names, func: Any, args: Any, kwargs: Any) -> Any:
@@ -51,8 +54,10 @@ def _numel(names: Names, func: Any, args: Any, kwargs: Any) -> Any:
 SIZE_CALLS: Mapping[str, Callable[[Names, Any, Any, Any], Any]] = {
     "property:shape": _shape,
     "size": _size,
-    "len": _length,
+    "len": _told,  # it insists on a plain int
     "numel": _numel,
     "nelement": _numel,
+    **dict.fromkeys(("dim", "ndimension", "is_floating_point", "is_complex"), _told),
+    **dict.fromkeys(("property:ndim", "property:dtype", "property:device", "property:is_nested"), _told),
 }
 """{call: how it is answered}, by normalised name."""

@@ -40,7 +40,7 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
 
     if not isinstance(model, nn.Module):
         raise CaptureError(f"expected a torch.nn.Module, got {type(model).__name__}", where="model")
-    check_modules(model)
+    modules = check_modules(model)
     record, run, readers = _first_run(model, example_inputs)
     if not record.ops:
         raise CaptureError(
@@ -60,7 +60,7 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
         else:
             if adds_something(record, longer):
                 record, outputs, opaque = longer, outputs | dict.fromkeys(trained.outputs), opaque or trained.opaque
-    note_uncalled(model, record)
+    note_uncalled(modules, record)
     if record.lost:
         _note_hidden_call(record, dict.fromkeys(outputs))
     if opaque:  # the model returned something that cannot be looked into: whatever nobody read may be in it

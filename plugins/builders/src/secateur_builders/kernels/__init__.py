@@ -11,8 +11,8 @@ from collections.abc import Mapping
 
 from secateur_builders.kernels.common import Kernel
 from secateur_builders.kernels.layers import attention, batch_norm, convolution, layer_norm, linear
-from secateur_builders.kernels.pointwise import BINARY, UNARY, binary, binary_in_place, itself, unary
-from secateur_builders.kernels.pooling import AVERAGE_POOL, MAX_POOL, adaptive_pool, cat, pool
+from secateur_builders.kernels.pointwise import BINARY, UNARY, binary, binary_in_place, dropout, itself, unary
+from secateur_builders.kernels.pooling import AVERAGE_POOL, MAX_POOL, adaptive_pool, cat, mean, pool
 
 KERNELS: Mapping[str, Kernel] = {
     **{f"conv{n}d": convolution(n) for n in (1, 2, 3)},
@@ -21,8 +21,10 @@ KERNELS: Mapping[str, Kernel] = {
     **{f"adaptive_avg_pool{n}d": adaptive_pool(n) for n in (2, 3)},
     "batch_norm": batch_norm,
     "cat": cat,
+    "dropout": dropout,
     "layer_norm": layer_norm,
     "linear": linear,
+    "mean": mean,
     "multi_head_attention_forward": attention,
 }
 """{operation: kernel}, for those that are not pointwise."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from secateur_builders.kernels.common import Arguments, Kernel, Keywords, copy_of, dense, plain
+from secateur_builders.kernels.common import Arguments, Kernel, Keywords, bind, copy_of, dense, plain
 
 UNARY = {
     "abs": None,
@@ -52,6 +52,14 @@ def unary(place: int | None) -> Kernel:
         return args[0] if inplace else copy_of(args[0])
 
     return make
+
+
+def dropout(args: Arguments, kwargs: Keywords) -> Any:
+    """In training mode; otherwise torch gives back the very tensor that it was given."""
+    bound = bind(("input", "p", "training", "inplace"), args, kwargs)
+    if bound is None or not dense(bound[0]) or bound[2] is not True or bound[3]:
+        return None
+    return copy_of(bound[0]) if isinstance(bound[1], float) and 0 < bound[1] < 1 else None
 
 
 def binary(args: Arguments, kwargs: Keywords) -> Any:

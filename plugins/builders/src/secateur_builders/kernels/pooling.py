@@ -1,4 +1,4 @@
-"""Kernels of pooling and of concatenation."""
+"""Kernels of pooling, of the mean, and of concatenation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from secateur_builders.kernels.common import Arguments, Kernel, Keywords, alike, bind, made, numbers, plain
+from secateur_builders.kernels.common import Arguments, Kernel, Keywords, alike, bind, dense, made, numbers, plain
 from secateur_builders.provenance import bare
 
 
@@ -16,14 +16,31 @@ def adaptive_pool(dims: int) -> Kernel:
 
     def make(args: Arguments, kwargs: Keywords) -> Any:
         bound = bind(("input", "output_size"), args, kwargs)
-        if bound is None or not plain(bound[0]) or bound[0].dim() != dims + 2:
+        if bound is None or not dense(bound[0]) or bound[0].dim() != dims + 2:
             return None
         lengths = numbers(bound[1], dims)
         if lengths is None or min(lengths) < 1 or not bound[0].numel():
             return None
-        return made((*bound[0].shape[:2], *lengths), bound[0])
+        return made((*bound[0].shape[:2], *lengths), bound[0], channels_last=not bound[0].is_contiguous())
 
     return make
+
+
+def mean(args: Arguments, kwargs: Keywords) -> Any:
+    """The mean over all axes, over one, or over several."""
+    bound = bind(("input", "dim", "keepdim"), args, kwargs)
+    if bound is None or not plain(bound[0]):
+        return None
+    data, dim, keep = bound
+    count = data.dim()
+    axes = tuple(range(count)) if dim is None else numbers(dim, 1 if isinstance(dim, int) else len(dim))
+    if not axes or not all(-count <= axis < count for axis in axes):
+        return None
+    gone = {axis % count for axis in axes}
+    if len(gone) < len(axes):
+        return None
+    kept = [1 if axis in gone else length for axis, length in enumerate(data.shape) if keep or axis not in gone]
+    return made(kept, data)
 
 
 MAX_POOL = ("input", "kernel_size", "stride", "padding", "dilation", "ceil_mode", "return_indices")
