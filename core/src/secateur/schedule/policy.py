@@ -25,17 +25,17 @@ class PolicyArgs:
     mini_batch_pruning_frequency: int = field(default=0, validator=non_negative)
     """Decide anew at every so many mini-batches of a due epoch; 0: once, at its begin."""
     mask_on_forward_only: bool = False
-    """Mask in forward and backward only: the optimizer moves all weights, the masked ones too."""
+    """Mask in forward and backward only, while the window lasts: the optimizer moves the masked weights too."""
     mask_gradients: bool = False
     """Mask the gradients too; with `mask_on_forward_only`."""
     use_double_copies: bool = False
-    """Put the weights back after each step as they were before they were masked."""
+    """With `mask_on_forward_only`: the optimizer steps from the weights as they were before they were masked."""
     discard_masks_at_minibatch_end: bool = False
     """Forget the masks at the end of each mini-batch."""
     keep_mask: bool = False
-    """Keep the masks after the last epoch of the window."""
+    """Keep the last masks when the window ends; pruners that mask all the time keep theirs in any case."""
     skip_first_minibatch: bool = False
-    """Leave the first mini-batch of an epoch alone."""
+    """Decide at the second mini-batch of an epoch instead of the first."""
     levels: Any | None = None
     """What replaces the `levels` of the pruner, for this policy."""
     fold_batchnorm: bool = False
