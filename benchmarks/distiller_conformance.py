@@ -38,8 +38,8 @@ from rich.table import Table
 from torch import Tensor, nn
 from torchvision_zoo import stand_in
 
-import secateur
 from secateur.errors import SecateurError
+from secateur.measure import macs
 from secateur.plugins import current
 from secateur.pruning.base import Pruner
 from secateur.schedule.scheduler import Scheduler
@@ -193,7 +193,7 @@ def follow(entry: Mapping[str, Any], folder: Path) -> Outcome:
     if outcome.expected_macs is not None:
         size = {"mobilenet": 224, "resnet18": 224, "resnet50": 224, "alexnet": 224, "vgg19": 224}.get(outcome.model)
         shape = tuple(case.inputs[0].shape[1:]) if size is None else (3, size, size)
-        outcome.macs = secateur.macs(case.model.eval(), (torch.zeros(1, *shape),))
+        outcome.macs = macs(case.model.eval(), (torch.zeros(1, *shape),))
     outcome.seconds = time.perf_counter() - start
     judge(outcome, entry, scheduler)
     return outcome
@@ -236,7 +236,7 @@ def show(outcomes: list[Outcome]) -> Table:
     table.add_column("")
     for found in outcomes:
         expected: Mapping[str, Any] = found.expected or {}
-        macs = [f"{number:,}" if number else "-" for number in (found.macs, found.expected_macs)]
+        computed = [f"{number:,}" if number else "-" for number in (found.macs, found.expected_macs)]
         table.add_row(
             found.name,
             found.model,
@@ -244,7 +244,7 @@ def show(outcomes: list[Outcome]) -> Table:
             f"{expected['weights']:,}" if expected else "-",
             f"{found.nonzero:,}",
             f"{expected['nnz']:,}" if expected else "-",
-            *macs,
+            *computed,
             "-" if found.difference is None else f"{found.difference:.1e}",
             f"{found.seconds:.0f}",
             ("[green]" if found.passed else "[red]FAIL ") + found.note,

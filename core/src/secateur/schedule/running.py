@@ -50,6 +50,7 @@ class PolicyRun:
 
     @decision.setter
     def decision(self, made: Decision) -> None:
+        """Replace it; masks are not made of it yet."""
         self.view.decision = made
 
     # -- deciding -----------------------------------------------------------------------------------------------

@@ -216,9 +216,10 @@ class Scheduler:
             if run.moment is None:
                 continue
             if isinstance(run.instance, Regularizer):
+                before = run.decision
                 self.network.weights_changed()
                 run.decide(evolve(run.moment, step=step, steps=steps))
-                changed |= bool(run.decision.units or run.decision.factors)
+                changed |= any(made.units or made.factors for made in (before, run.decision))
             elif run.policy.args.discard_masks_at_minibatch_end:
                 changed |= not run.forward
                 run.forget()
