@@ -251,9 +251,9 @@ BAD: dict[str, tuple[Mutation, str]] = {
     ),
     "scope": (
         ('"*"', '"*", scope: globl'),
-        ("s.yaml:3: pruners.filters.scope: unknown value 'globl'; did you mean 'global'? (known: global, local)"),
+        ("s.yaml:3: pruners.filters.scope: unknown value 'globl'; did you mean 'global'? (known: "),
     ),
-    "round_to": (('"*"', '"*", round_to: 0'), "s.yaml:3: pruners.filters.round_to: must be at least 1, got 0"),
+    "round_to": (('"*"', '"*", round_to: 0'), "s.yaml:3: pruners.filters.round_to: must be positive, got 0"),
     "rounded text": (
         ('"*"', '"*", round_to: 8.0'),
         "s.yaml:3: pruners.filters.round_to: expected an integer, got 8.0; write 8",

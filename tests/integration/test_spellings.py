@@ -167,7 +167,11 @@ BAD = {
     "their value": (THEIRS.replace("3D", "Filter"), "s.yaml:6: pruners.p.group_type: unknown value 'Filter'; did you"),
     "their missing key": (
         THEIRS.replace("    group_type: 3D\n", ""),
-        "s.yaml:3: pruners.p: required key missing: 'group_type'; (known: 3D, Channels, Filters, Rows)",
+        "s.yaml:3: pruners.p: required key missing: 'group_type'; give one of 3D, Channels, Filters, Rows",
+    ),
+    "an unknown key before a missing one": (
+        THEIRS.replace("group_type", "group_typ"),
+        "s.yaml:6: pruners.p: unknown key 'group_typ'; did you mean 'group_type'? (known: ",
     ),
     "their unknown key": (
         THEIRS + entry("desired_sparsty: 1"),

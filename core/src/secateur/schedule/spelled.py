@@ -53,15 +53,27 @@ def choose(node: Node, found: Sequence[Meaning]) -> Meaning:
         served = {value for each in found for value in _when(each).get(key, ())}
         if _says(node, key) in served:
             continue
-        hint = suggestion(str(_says(node, key)), map(_word, served))
         if (value := _at(node, key)) is None:
+            _refuse_unknown(node.without("class"), {name for each in found for name in _written(each)})
+            hint = f"give one of {', '.join(sorted(map(_word, served)))}"
             raise node.error(f"required key missing: {key!r}", hint=hint)
-        raise value.error(f"unknown value {value.shown}", hint=hint)
+        raise value.error(f"unknown value {value.shown}", hint=suggestion(str(_says(node, key)), map(_word, served)))
     raise node.error("these values do not go together", hint=f"known: {'; or '.join(map(_served, found))}")
 
 
 def _when(meaning: Meaning) -> Mapping[str, frozenset[Any]]:
     return meaning.spelling.when if meaning.spelling is not None else {}
+
+
+def _written(meaning: Meaning) -> set[str]:
+    """The keys that may be written, those that mean nothing too."""
+    return {*meaning.keys, *(meaning.spelling.ignored if meaning.spelling is not None else ())}
+
+
+def _refuse_unknown(node: Node, written: set[str]) -> None:
+    for their, key, _ in _flat(node, "", written):
+        if their not in written:
+            raise key.error(f"unknown key {their!r}", hint=suggestion(their, written))
 
 
 def _served(meaning: Meaning) -> str:
@@ -90,7 +102,7 @@ def translate(node: Node, meaning: Meaning) -> Node:
     if spelling is None:
         return node
     known = meaning.keys
-    written = {*known, *spelling.ignored}
+    written = _written(meaning)
     found: dict[str, tuple[Node, Node]] = {}
     spoken: dict[str, str] = {}
     for their, key, value in _flat(node, "", written):
