@@ -339,6 +339,10 @@ BAD: dict[str, tuple[Mutation, str]] = {
         ("StepLR, step_size: 1, gamma: 0.5", "MultiStepMultiGammaLR, milestones: [1, 2], gammas: [1]"),
         ("s.yaml:14: lr_schedulers.step: milestones and gammas must be equally long, got 2 milestones and 1 gammas"),
     ),
+    "no weights of ranked filters": (
+        "pruners: {p: {class: L1RankedStructureParameterPruner, desired_sparsity: 0.5, group_type: Filters}}\n",
+        "s.yaml:1: pruners.p: required key missing: 'weights'",
+    ),
     # policies
     "policy text": (
         ("  - extension: {instance_name: thinner}\n    epochs: [4]\n", "  - thinner\n"),

@@ -61,6 +61,7 @@ class Columns(Pruner):
         Spelling(
             name="TheirRanked",
             keys={**WEIGHTS, "kwargs.block_shape": "block"},
+            required=("weights", "kwargs.block_shape"),
             ignored={"group_type": "the name of the class says it"},
             when={"group_type": frozenset({"Rows"})},
         ),
@@ -176,6 +177,10 @@ BAD = {
     "their unknown key": (
         THEIRS + entry("desired_sparsty: 1"),
         "s.yaml:7: pruners.p: unknown key 'desired_sparsty'; did you mean 'desired_sparsity'? (known: ",
+    ),
+    "required by the name": (
+        THEIRS.replace("3D", "Rows"),
+        "s.yaml:3: pruners.p: required key missing: 'kwargs.block_shape'",
     ),
     "nested unknown key": (
         THEIRS + entry("kwargs:", "  roundin: 8"),

@@ -15,7 +15,8 @@ class Spelling:
     `keys`: {their key: ours}; keys that are not mentioned are ours already. `values`: {our key: {their value: ours}},
     for single values; values that are not mentioned stay. `presets`: {our key: value} that the name itself says.
     `ignored`: {their key: why it means nothing here}; it is accepted. `when`: {their key: the values of it that this
-    class serves}: classes may share a spelling's name, and the first whose `when` fits is meant.
+    class serves}: classes may share a spelling's name, and the first whose `when` fits is meant. `required`: their keys
+    that must be given, though ours need not be.
 
     >>> Spelling(name="L1Ranked", keys={"desired_sparsity": "sparsity"}, presets={"criterion": "l1"}).name
     'L1Ranked'
@@ -27,3 +28,4 @@ class Spelling:
     presets: Mapping[str, Any] = field(factory=dict)
     ignored: Mapping[str, str] = field(factory=dict)
     when: Mapping[str, frozenset[Any]] = field(factory=dict)
+    required: tuple[str, ...] = ()

@@ -105,7 +105,7 @@ def _meaning(name: str, meaning: Meaning, criteria: list[str]) -> Json:
         values = dict(ours[our])
         if table := spelling.values.get(our):
             values = {"anyOf": [{"enum": list(table)}, values]}
-        _put(tree, their, values, required=our in required and spoken.count(our) == 1)
+        _put(tree, their, values, required=their in spelling.required or (our in required and spoken.count(our) == 1))
     for key, value in spelling.presets.items():
         if key not in spelling.keys and key in ours:
             _put(tree, key, {"const": value}, required=False)

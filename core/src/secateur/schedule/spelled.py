@@ -120,6 +120,9 @@ def translate(node: Node, meaning: Meaning) -> Node:
             raise key.error(f"{spoken[ours]!r} and {their!r} say the same", hint="keep one")
         found[ours] = evolve(key, scalar=ours, text=ours), _valued(value, ours, meaning)
         spoken[ours] = their
+    missing = [repr(their) for their in spelling.required if their not in spoken.values()]
+    if missing:
+        raise node.error(f"required {'key' if len(missing) == 1 else 'keys'} missing: {', '.join(missing)}")
     for ours, preset in spelling.presets.items():
         found[ours] = _made(node, ours), _made(node, preset)
     return evolve(node, pairs=tuple(found.values()))

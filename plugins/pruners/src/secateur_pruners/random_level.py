@@ -35,6 +35,7 @@ class RandomLevelPruner(UnitPruner):
             keys={"group_type": "structure"},
             values={"structure": STRUCTURES},
             presets={"criterion": "l1"},
+            required=("weights",),
         ),
     )
 

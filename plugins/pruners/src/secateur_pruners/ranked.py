@@ -30,6 +30,7 @@ def _spellings(name: str, criterion: str, served: Mapping[Any, str]) -> list[Spe
             presets={"criterion": criterion},
             ignored={"kwargs.rounding_fn": "it never reached the ranking: shares are rounded down"},
             when={"group_type": frozenset(served)},
+            required=("weights",),
         )
         for ending, keys in (("", {"desired_sparsity": "sparsity"}), ("_AGP", {}))
     ]
