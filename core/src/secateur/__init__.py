@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from secateur.graph.ir import Graph as Graph
     from secateur.hookspecs import hookimpl as hookimpl
     from secateur.schedule.scheduler import Scheduler as Scheduler
+    from secateur.thinning.calibrating import calibration as calibration
     from secateur.thinning.masking import masked as masked
     from secateur.thinning.plan import Dim as Dim
     from secateur.thinning.plan import Plan as Plan
@@ -53,6 +54,7 @@ _HOMES = {
     "secateur.graph.ir": ("Graph",),
     "secateur.hookspecs": ("hookimpl",),
     "secateur.schedule.scheduler": ("Scheduler",),
+    "secateur.thinning.calibrating": ("calibration",),
     "secateur.thinning.masking": ("masked",),
     "secateur.thinning.plan": ("Dim", "Plan"),
     "secateur.thinning.planner": ("plan",),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +17,10 @@ from secateur.coupling.refusals import reason_of
 from secateur.errors import PlanError, PluginError
 from secateur.graph.capture import normalise_inputs, trace
 from secateur.plugins import current
+from secateur.pruning.isomorphic import isomorphic_groups
 from secateur.pruning.members import SumCache, members_of
 from secateur.pruning.selection import Scope, ratios_of, select
+from secateur.thinning.calibrating import calibrated
 from secateur.thinning.counting import renormalising
 from secateur.thinning.plan import Dim, Plan
 from secateur.thinning.silenced import Silenced
@@ -25,6 +28,8 @@ from secateur.thinning.state import named_parameters, named_tensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from secateur.pruning.collecting import Collector
 
     Leavers = np.ndarray[Any, Any]
 
@@ -52,15 +57,20 @@ def plan(
     scope: Scope = "local",
     round_to: int = 1,
     builder: str = "trace",
+    calibrate: Callable[[nn.Module], Any] | None = None,
 ) -> Plan:
     """Plan which units of a model leave; the model is not changed.
 
     `prune`: the share of every dim's units that leaves, in [0, 1), or {glob over dim or parameter names: share},
     where of several globs that match a dim the last one counts. `int(share * size)` units leave, those with the
     lowest scores of the `criterion`. `keep`: globs over the same names that stay whole. `scope`: "local" ranks within
-    each dim, "global" lets all dims compete. `round_to`: what stays of a dim is rounded up to a multiple. Model
-    outputs are never pruned. `renormalise`: also prune dims whose size an operation reads (layer norm, a mean over
-    channels), which changes the scale of what stays; the plan names them, and what is compensated.
+    each dim, "global" lets all dims compete, "isomorphic" those that are built alike. `round_to`: what stays of a dim
+    is rounded up to a multiple. Model outputs are never pruned. `renormalise`: also prune dims whose size an operation
+    reads (layer norm, a mean over channels), which changes the scale of what stays; the plan names them, and what is
+    compensated.
+
+    `calibrate`: for a criterion of activations or gradients, a function that runs mini-batches through the model it is
+    given, with a backward of each if gradients are asked for; see `secateur.calibration`.
 
     Raises `PlanError` for a bad ratio or a name that matches nothing, `CaptureError` if the model does not run,
     `PluginError` for an unknown criterion or builder.
@@ -72,7 +82,10 @@ def plan(
     with _GarbageLater():
         coupling = couple(model, inputs, builder, renormalise)
         ratios = ratios_of(coupling.dims, prune, keep, coupling.staying if named else {})  # only names may mean these
-        return select_plan(model, coupling, ratios, criterion, scope=scope, round_to=round_to, example_inputs=inputs)
+        chosen = partial(select_plan, scope=scope, round_to=round_to, example_inputs=inputs)
+        if calibrate is None:
+            return chosen(model, coupling, ratios, criterion)
+    return chosen(model, coupling, ratios, criterion, calibrate=calibrate)  # what it makes may well be garbage
 
 
 def couple(model: nn.Module, example_inputs: Any, builder: str = "trace", renormalise: bool = False) -> Coupling:
@@ -92,11 +105,18 @@ def select_plan(
     scope: Scope = "local",
     round_to: int = 1,
     example_inputs: Any = None,
+    calibrate: Callable[[nn.Module], Any] | None = None,
 ) -> Plan:
     """Rank the units of a coupling by a criterion and plan the lowest `ratios[i]` of each dim to leave."""
-    score = scorer(model, coupling, criterion)
     sizes = [len(dim) for dim in coupling.dims]
-    leaving = spare(coupling, select(sizes, ratios, score, scope, round_to), score)
+    record = current().criteria[criterion]
+    collector = None
+    if calibrate is not None and record.collector is not None:
+        asked = [i for i, size in enumerate(sizes) if int(ratios[i] * size)]
+        collector = calibrated(model, coupling.dims, asked, record.collector(), calibrate)
+    score = scorer(model, coupling, criterion, collector=collector)
+    groups = isomorphic_groups(coupling.dims, named_parameters(model)) if scope == "isomorphic" else None
+    leaving = spare(coupling, select(sizes, ratios, score, scope, round_to, groups), score)
     return make_plan(model, coupling, leaving, example_inputs)
 
 
@@ -118,8 +138,17 @@ def _gone(coupling: Coupling, leaving: Sequence[Leavers]) -> Leaving:
     return coupling.leaving(np.concatenate([np.empty(0, np.int64), *classes]))
 
 
-def scorer(model: nn.Module, coupling: Coupling, criterion: str, weights: Mapping[str, Tensor] | None = None) -> Any:
-    """The function that gives the scores of dim i, shape (units,); `weights`: looked at instead."""
+def scorer(
+    model: nn.Module,
+    coupling: Coupling,
+    criterion: str,
+    weights: Mapping[str, Tensor] | None = None,
+    collector: Collector | None = None,
+) -> Any:
+    """The function that gives the scores of dim i, shape (units,).
+
+    `weights`: looked at instead of the model's. `collector`: what has gathered for a criterion of mini-batches.
+    """
     record, source = current().criteria[criterion], current().criteria.source(criterion)
     parameters = named_parameters(model) if weights is None else weights
     cache: SumCache = {}
@@ -130,6 +159,8 @@ def scorer(model: nn.Module, coupling: Coupling, criterion: str, weights: Mappin
         members = members_of(slices, dim.readers, parameters, cache)
         if not members:
             return np.zeros(len(dim))
+        if collector is not None:
+            return np.asarray(collector.scores(i, members), np.float64)
         if record.score is None:
             raise PlanError(
                 f"the criterion {criterion!r} scores what mini-batches show, and none ran",
@@ -138,6 +169,8 @@ def scorer(model: nn.Module, coupling: Coupling, criterion: str, weights: Mappin
             )
         try:
             return np.asarray(record.score(members))
+        except PlanError:
+            raise
         except Exception as error:
             if bare := [member.name for member in members if member.tensor.is_meta]:
                 raise PlanError(
