@@ -366,7 +366,7 @@ def test_pruners_that_break_a_law() -> None:
         pruners.is_a_value(Changeable)
     with pytest.raises(LawBroken, match="greedy leaves nothing of stem"):
         pruners.decides_on_units_that_exist(Greedy)
-    with pytest.raises(NotTried, match=r"the kit cannot make a Particular with \['path'\] = 0.5"):
+    with pytest.raises(NotTried, match=r"the kit cannot make a Particular\(path=0.5\)"):
         pruners.deciding_is_repeatable(Particular)
     pruners.is_a_value(Greedy)
 

@@ -136,7 +136,8 @@ def _made(pruner: type[Pruner]) -> Pruner:
     """
     kind: Any = pruner
     needed = {field.name: _value(pruner, field.name) for field in attrs.fields(kind) if field.default is attrs.NOTHING}
-    if issubclass(pruner, RatedPruner) and not {"sparsity", "initial_sparsity"} & needed.keys():
+    shares = {"sparsity", "initial_sparsity"}
+    if issubclass(pruner, RatedPruner) and attrs.fields_dict(kind)["sparsity"].init and not shares & needed.keys():
         needed["sparsity"] = 0.5
     if "weights" in attrs.fields_dict(kind):
         needed["weights"] = "*"
