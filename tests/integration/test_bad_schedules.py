@@ -553,7 +553,7 @@ BAD: dict[str, tuple[Mutation, str]] = {
     ),
     "args of a scheduler": (
         ("{instance_name: step}", "{instance_name: step, args: {levels: 3}}"),
-        ("s.yaml:30: policies[4].lr_scheduler.args: a policy of kind lr_scheduler takes no args; remove them"),
+        ("s.yaml:30: policies[4].lr_scheduler.args: a policy of kind lr_scheduler does not take 'levels'; (known: count_from)"),
     ),
     "levels": (
         ("instance_name: filters", "instance_name: filters, args: {levels: 0.5}"),

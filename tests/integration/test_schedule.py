@@ -215,15 +215,17 @@ def test_agp_goes_on_after_thinning_in_shares_of_the_original_size() -> None:
     assert scheduler.masked_share == pytest.approx(0.5)
 
 
-def test_learning_rates_step_in_their_epochs_only() -> None:
+@pytest.mark.parametrize(("origin", "expected"), [("start", [0.4, 0.4, 0.1, 0.1]), ("window", [0.4, 0.4, 0.2, 0.2])])
+def test_learning_rates_step_in_their_epochs_only(origin: str, expected: list[float]) -> None:
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.8)
-    scheduler = follow(GOOD, model, optimizer)
+    text = mended("{instance_name: step}", f"{{instance_name: step, args: {{count_from: {origin}}}}}")
+    scheduler = follow(text, model, optimizer)
     rates = []
     for number in range(4):
         epoch(scheduler, number)
         rates.append(optimizer.param_groups[0]["lr"])
-    assert rates == [0.4, 0.4, 0.2, 0.2]
+    assert rates == expected
 
 
 def test_a_scheduler_that_follows_a_metric_says_so() -> None:
@@ -245,6 +247,7 @@ def test_a_learning_rate_scheduler_begins_with_its_window() -> None:
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.8)
     text = mended("class: StepLR, step_size: 1, gamma: 0.5", "class: LinearLR, start_factor: 0.5, total_iters: 2")
+    text = text.replace("{instance_name: step}", "{instance_name: step, args: {count_from: window}}")
     scheduler = follow(text.replace("epochs: [0, 2]", "starting_epoch: 2\n    ending_epoch: 4"), model, optimizer)
     rates = []
     for number in range(5):

@@ -16,9 +16,9 @@ from secateur.schedule.window import Window
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 ARGS: Mapping[Kind, tuple[str, ...]] = {
-    "pruner": tuple(keyed(PolicyArgs)),
+    "pruner": tuple(key for key in keyed(PolicyArgs) if key != "count_from"),
     "regularizer": ("keep_mask",),
-    "lr_scheduler": (),
+    "lr_scheduler": ("count_from",),
     "extension": (),
 }
 """The keys of `args` that each kind of policy takes."""

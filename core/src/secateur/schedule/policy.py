@@ -20,7 +20,10 @@ Kind = Literal["pruner", "regularizer", "lr_scheduler", "extension"]
 
 @frozen(kw_only=True)
 class PolicyArgs:
-    """How a policy masks: what stands under `args`. Pruners take all of them, regularizers only `keep_mask`."""
+    """What stands under `args`: how a policy masks, or how its epochs are counted.
+
+    Pruners take all but `count_from`, regularizers only `keep_mask`, learning-rate schedulers only `count_from`.
+    """
 
     mini_batch_pruning_frequency: int = field(default=0, validator=non_negative)
     """Decide anew at every so many mini-batches of a due epoch; 0: once, at its begin."""
@@ -40,6 +43,9 @@ class PolicyArgs:
     """What replaces the `levels` of the pruner, for this policy."""
     fold_batchnorm: bool = False
     """Rank and mask the weights as they are with the following batch norm folded in."""
+
+    count_from: Literal["start", "window"] = "start"
+    """Whether a learning-rate scheduler counts epochs from the begin of training (as in Distiller) or of its window."""
 
     def __attrs_post_init__(self) -> None:
         if self.mask_gradients and not self.mask_on_forward_only:

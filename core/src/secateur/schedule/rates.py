@@ -1,7 +1,13 @@
-"""The learning-rate schedulers of a schedule while it runs: each one is made when its window begins."""
+"""The learning-rate schedulers of a schedule while it runs: each one is made when its window begins.
+
+Epochs count from the begin of training, as in Distiller: a `StepLR` with step size 45 drops the rates at epochs 45 and
+90, wherever its window begins. With `count_from: window` they count from the begin of the window, and only epochs that
+are due.
+"""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -51,7 +57,13 @@ class Rates:
                     )
                 scheduler.step(metrics["loss"])
             else:
-                scheduler.step()
+                try:
+                    if policy.args.count_from == "window":
+                        scheduler.step()
+                    else:
+                        _advance(scheduler, epoch + 1)
+                except ValueError as error:
+                    raise ConfigError(f"{type(scheduler).__name__}: {error}", where=policy.where) from error
 
     def state_dict(self) -> dict[str, Any]:
         """The states of those that were made, by their places in the schedule."""
@@ -71,3 +83,17 @@ class Rates:
     def _instance(policy: Any) -> LRPolicy:
         found: LRPolicy = policy.instance
         return found
+
+
+def _advance(scheduler: LRScheduler, epoch: int) -> None:
+    """Set the rates for an epoch, counted from the begin of training.
+
+    A scheduler of which the window begins late, or is not due in every epoch, takes the rates it would have had if it
+    had been stepped in all epochs: torch then computes them by the closed form.
+    """
+    with warnings.catch_warnings():
+        if scheduler.last_epoch == epoch - 1:
+            scheduler.step()
+        else:
+            warnings.filterwarnings("ignore", message="The epoch parameter in")
+            scheduler.step(epoch)
