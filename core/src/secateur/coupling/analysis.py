@@ -27,6 +27,7 @@ class Coupling:
     """What can leave together in one model: its dims, its refusals, and the sizes that follow a choice."""
 
     labelling: Labelling
+    sizes: SizeSystem
     solution: Solution
     axes: TensorAxes
     dims: tuple[Units, ...]
@@ -104,7 +105,7 @@ class Leaving:
 
     def attributes(self) -> dict[Attribute, tuple[int, int]]:
         """{attribute: (old, new)} for every integer that changes; raises `ValueError` if sizes contradict."""
-        system = SizeSystem(self.coupling.labelling)
+        system = self.coupling.sizes
         if wrong := system.failing(self.count):
             fact = wrong[0]
             raise ValueError(f"{fact.expr} cannot follow this choice" + (f" at {fact.op.place}" if fact.op else ""))
@@ -124,21 +125,20 @@ def analyse(
 ) -> Coupling:
     """Find the dims of a graph. With `renormalise` those that change the scale of something may be pruned too."""
     labelling = label(graph, rules, adapters)
-    solution = solve(labelling.facts)
-    axes, membership = TensorAxes.of(labelling), None
-    while membership is None:
-        if not probe(labelling, solution):
-            membership = Membership.of(axes, solution)
-            if not keep_something(labelling, solution, axes, membership):
-                break
-            membership = None
-        solution = solve(labelling.facts)
-    renormalise_scales(labelling, solution)
+    axes = TensorAxes.of(labelling)
+    while True:
+        solution, sizes = solve(labelling.facts), SizeSystem(labelling)
+        if probe(sizes, solution):
+            continue
+        membership = Membership.of(axes, solution)
+        if not keep_something(labelling, solution, axes, membership):
+            break
+    renormalise_scales(sizes, solution)
     renormalised = Renormalised.of(labelling.facts, solution)
     dims = renormalised.noted(dims_of(labelling, axes, membership, renormalised.marks(solution.classes)))
     prunable = tuple(dim for dim in dims if renormalise or not dim.renormalisations)
     on_request = () if renormalise else tuple(dim for dim in dims if dim.renormalisations)
-    return Coupling(labelling, solution, axes, prunable, on_request)
+    return Coupling(labelling, sizes, solution, axes, prunable, on_request)
 
 
 __all__ = ["Coupling", "Leaving", "TensorAxis", "Units", "analyse"]

@@ -25,11 +25,11 @@ def unfollowed(graph: Graph, facts: Facts, labels: Mapping[str, Labels]) -> list
     solved = {fact.expr for fact in facts.sizes if isinstance(fact.expr, Attribute)}
 
     def may_change(expr: Expr) -> bool:
-        return any(
-            leaf in solved if isinstance(leaf, Attribute) else labels[leaf.value].axes[leaf.axis].free
-            for leaf in leaves(expr)
-            if not isinstance(leaf, Literal)
-        )
+        if isinstance(expr, AxisLength):
+            return labels[expr.value].axes[expr.axis].free
+        if isinstance(expr, Arithmetic):
+            return may_change(expr.left) or may_change(expr.right)
+        return isinstance(expr, Attribute) and expr in solved
 
     return _constants(graph, facts, may_change)
 

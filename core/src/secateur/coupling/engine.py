@@ -128,7 +128,7 @@ def _apply(
             f"the rule {rule.name!r} labelled {len(outputs)} of {len(op.outputs)} outputs: {op}", where=op.place
         )
     for name, axes in zip(op.outputs, outputs, strict=True):
-        lengths = tuple(len(axis) for axis in axes)
+        lengths = tuple([len(axis) for axis in axes])
         if lengths != graph.values[name].shape:
             raise PluginError(
                 f"the rule {rule.name!r} gave axes of lengths {lengths} to an output of shape "

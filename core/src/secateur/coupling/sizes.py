@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from secateur.coupling.engine import Labelling
 from secateur.coupling.facts import Renormalisation, SizeFact
 from secateur.coupling.labels import Atoms
 from secateur.coupling.lengths import tie_lengths
@@ -24,28 +23,27 @@ from secateur.graph.sizes import Attribute
 Array = np.ndarray[Any, Any]
 
 
-def probe(labelling: Labelling, solution: Solution) -> bool:
+def probe(system: SizeSystem, solution: Solution) -> bool:
     """Tie or fix the units whose leaving alone would make a size come out wrong; return whether there were any.
 
     A size that is the attribute of two vectors at once (`num_heads` used twice), or arithmetic that holds only if
     several vectors change together (`C // num_heads`), shows here.
     """
-    system = SizeSystem(labelling)
     wrong = _wrong(system, solution, scales=False)
     # Contradictions between attributes are settled first: what they fix may make the other sizes fit again.
     wrong = [entry for entry in wrong if isinstance(entry[0].expr, Attribute)] or wrong
     if sum([tie_lengths(system, fact) for fact, _ in wrong]):
         return True  # what was tied may make the other sizes fit again
     for fact, atoms in _atoms_of(wrong, system, solution):
-        labelling.facts.fix(atoms, _reason(fact), hint="use sizes that follow the tensor's shape", op=fact.op)
+        facts = system.labelling.facts
+        facts.fix(atoms, _reason(fact), hint="use sizes that follow the tensor's shape", op=fact.op)
     return bool(wrong)
 
 
-def renormalise_scales(labelling: Labelling, solution: Solution) -> None:
+def renormalise_scales(system: SizeSystem, solution: Solution) -> None:
     """Record that units renormalise if their leaving changes a size that scales something."""
-    system = SizeSystem(labelling)
     for fact, atoms in _atoms_of(_wrong(system, solution, scales=True), system, solution):
-        labelling.facts.renormalisations.append(Renormalisation(atoms, fact.use, fact.op, size=fact))
+        system.labelling.facts.renormalisations.append(Renormalisation(atoms, fact.use, fact.op, size=fact))
 
 
 def _atoms_of(
@@ -108,7 +106,7 @@ class Changes:
     def units(self, vectors: Sequence[Atoms]) -> Array:
         """The base classes that take anything from any of the vectors, sorted."""
         parts = [self.bases[self._stretch(vector)] for vector in vectors]
-        return parts[0] if len(parts) == 1 else np.unique(np.concatenate([np.empty(0, np.int64), *parts]))
+        return parts[0] if len(parts) == 1 else unique(np.concatenate([np.empty(0, np.int64), *parts]))[0]
 
     def counter(self, units: Array) -> Count:
         """The function that says how many atoms of a vector stay when each of these units leaves alone."""
