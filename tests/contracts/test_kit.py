@@ -18,6 +18,7 @@ import secateur
 from secateur.cli.main import main
 from secateur.coupling.labels import fixed
 from secateur.plugins import PluginManager, current, using
+from secateur.pruning.activations import ActivationCollector
 from secateur.pruning.base import Decision, Pruner
 from secateur.records import Criterion, GraphBuilder, LayerAdapter, OpRule
 from secateur.testing import (
@@ -284,6 +285,55 @@ def spoil(members: Any) -> Any:
 def test_criteria_that_break_a_law(law: str, function: Any, message: str) -> None:
     with pytest.raises(LawBroken, match=message):
         getattr(criteria, law)(score(function))
+
+
+class Watching(ActivationCollector):
+    """A collector that behaves, for those below to spoil."""
+
+    def measure(self, values: Any) -> Any:
+        return values.abs()
+
+
+class Clinging(Watching):
+    def detach(self) -> None:
+        return
+
+
+class Forgetful(Watching):
+    def load(self, state: Any) -> None:
+        super().load({})
+
+
+class Unforgetting(Watching):
+    def reset(self) -> None:
+        return
+
+
+class Blind(Watching):
+    @property
+    def seen(self) -> int:
+        return 0
+
+
+class Refusing(Watching):
+    def attach(self, model: Any, dims: Any) -> None:
+        raise secateur.PlanError("not these units")
+
+
+@pytest.mark.parametrize(
+    ("law", "collector", "message"),
+    [
+        ("scoring_changes_nothing", Clinging, "the criterion odd changed the model: .*_forward_pre_hooks"),
+        ("scores_are_repeatable", Forgetful, "odd gives other scores after its state was saved and loaded"),
+        ("scores_are_repeatable", Unforgetting, "odd has seen 3 mini-batches after reset"),
+        ("scores_are_numbers", Blind, "odd saw 0 mini-batches of 3"),
+        ("scores_are_numbers", Refusing, "odd refused every dim of every example"),
+    ],
+)
+def test_collectors_that_break_a_law(law: str, collector: Any, message: str) -> None:
+    getattr(criteria, law)(Criterion(name="odd", collector=Watching))
+    with pytest.raises(LawBroken, match=message):
+        getattr(criteria, law)(Criterion(name="odd", collector=collector))
 
 
 def test_builders_that_break_a_law() -> None:

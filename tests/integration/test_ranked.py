@@ -9,8 +9,10 @@ import pytest
 import torch
 from attrs import evolve
 from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
 
 import secateur
+from secateur.config import loads
 from secateur.measure.counts import macs
 from secateur.plugins import current
 from secateur.pruning.base import Decision, Moment
@@ -338,3 +340,45 @@ def test_channels_of_resnet20_take_the_stem_along() -> None:
     decision = ranked(network, weights="layer1.0.conv1.weight", structure="channels", sparsity=0.1)
     found: Any = thinned(model, example, network, decision)
     assert found.conv1.out_channels == found.layer1[0].conv1.in_channels == 15
+
+
+SCHEDULE = """
+version: 1
+pruners:
+  theirs:
+    class: {name}RankedFilterPruner_AGP
+    initial_sparsity: 0.1
+    final_sparsity: 0.5
+    group_type: Filters
+    weights: [module.left.weight, module.right.weight, module.stem.weight]
+extensions:
+  remover: {{class: FilterRemover, thinning_func_str: remove_filters, arch: any, dataset: any}}
+policies:
+  - pruner: {{instance_name: theirs}}
+    starting_epoch: 0
+    ending_epoch: 4
+    frequency: 1
+  - extension: {{instance_name: remover}}
+    epochs: [4]
+"""
+
+
+@pytest.mark.parametrize("name", ["ActivationAPoZ", "ActivationMean", "Gradient", "Random"])
+def test_schedules_gather_what_criteria_need_while_training(name: str) -> None:
+    model, generator = randomised(Residual()).train(), torch.Generator().manual_seed(2)
+    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+    example = torch.randn(4, 3, 5, 5, dtype=torch.float64, generator=generator)
+    scheduler = secateur.Scheduler.from_yaml(loads(SCHEDULE.format(name=name)), model, optimizer, (example,))
+    for epoch in range(5):
+        scheduler.on_epoch_begin(epoch)
+        for step in range(2):
+            scheduler.on_minibatch_begin(epoch, step, 2)
+            inputs = torch.randn(4, 3, 5, 5, dtype=torch.float64, generator=generator)
+            scheduler.before_backward(cross_entropy(model(inputs), torch.arange(4))).backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            scheduler.on_minibatch_end(epoch, step, 2)
+        scheduler.on_epoch_end(epoch)
+    assert {dim.name: len(dim) for dim in scheduler.dims} == {"stem": 4, "left": 6}
+    assert len(scheduler.reports) == 1
+    assert not any(parameter._backward_hooks for parameter in model.parameters())
