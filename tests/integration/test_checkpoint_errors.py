@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 import secateur
-from secateur.checkpoint import inspect
+from secateur.checkpoint import checksum, inspect
 from secateur.errors import CheckpointError
 from secateur.hookspecs import hookimpl
 from secateur.plugins import PluginManager, using
@@ -48,7 +48,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def edit(file: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -> Path:
-    """Rewrite header and metadata: `change(header, what Secateur says)`."""
+    """Rewrite header and metadata, with a checksum that is right: `change(header, what Secateur says)`."""
     content = file.read_bytes()
     (length,) = struct.unpack("<Q", content[:8])
     header = json.loads(content[8 : 8 + length])
@@ -56,8 +56,10 @@ def edit(file: Path, change: Callable[[dict[str, Any], dict[str, Any]], None]) -
     change(header, said)
     if "secateur" in header["__metadata__"]:
         header["__metadata__"]["secateur"] = json.dumps(said)
-    text = json.dumps(header).encode()
+    header["__metadata__"][checksum.KEY] = checksum.BLANK
+    text = json.dumps(header, separators=(",", ":")).encode()
     file.write_bytes(struct.pack("<Q", len(text)) + text + content[8 + length :])
+    checksum.seal(file)
     return file
 
 
@@ -142,9 +144,9 @@ def test_safetensors_of_somebody_else(tmp_path: Path) -> None:
 
 
 def test_another_version(file: Path) -> None:
-    edit(file, lambda header, said: said.update(format=2, version="9.1"))
+    edit(file, lambda header, said: said.update(format=3, version="9.1"))
     assert refused(file, fresh()) == (
-        f"it has format 2, written by Secateur 9.1; Secateur {secateur.__version__} reads format 1; "
+        f"it has format 3, written by Secateur 9.1; Secateur {secateur.__version__} reads formats 1 to 2; "
         "read it with Secateur 9.1"
     )
 
@@ -418,9 +420,12 @@ def test_a_full_disk_leaves_the_old_file(file: Path, monkeypatch: pytest.MonkeyP
     assert file.read_bytes() == content
 
 
-def test_extra_that_is_no_json(tmp_path: Path) -> None:
+def test_extra_that_a_file_cannot_hold(tmp_path: Path) -> None:
     text = unsaved(tmp_path / "x", fresh(), extra={"when": object()})
-    assert text.startswith("extra= is not fit for JSON (Object of type object is not JSON serializable); give dicts,")
+    assert text == (
+        "extra/when is of type object, which a checkpoint cannot hold; "
+        "give dicts, lists, strings, numbers, true, false, None and tensors"
+    )
 
 
 def test_state_that_is_no_tensor(tmp_path: Path) -> None:
@@ -460,7 +465,7 @@ def test_optimizer_state_of_unknown_type(tmp_path: Path) -> None:
     optimizer = adam(model)
     optimizer.state[model[0].weight] = {"rng": object()}
     assert unsaved(tmp_path / "x", model, optimizer=optimizer) == (
-        "optimizer/0.weight/rng is a object, which a checkpoint cannot hold; save without optimizer="
+        "optimizer/0.weight/rng is of type object, which a checkpoint cannot hold; save without optimizer="
     )
 
 

@@ -1,8 +1,13 @@
-"""Write a file whole or not at all: into a temporary folder beside it, synced, then renamed."""
+"""Write a file whole or not at all: into a temporary folder beside it, synced, then renamed.
+
+A process that is killed in between leaves its temporary folder. The name of such a folder says whose it is, and it is
+locked as long as its process lives: whoever writes that file next removes those whose process is gone.
+"""
 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -25,9 +30,11 @@ def replacing(path: str | os.PathLike[str], error: Refuse) -> Iterator[Path]:
     target = Path(os.path.realpath(path))
     try:
         _check_target(target, str(path), error)
-        folder = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}.", dir=target.parent))
+        remove_leftovers(target)
+        folder = Path(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
     except OSError as problem:
         raise _refused(problem, path, error) from problem
+    lock = _locked(folder)
     try:
         temporary = folder / "new"
         mode = _mode(target, folder)
@@ -40,6 +47,8 @@ def replacing(path: str | os.PathLike[str], error: Refuse) -> Iterator[Path]:
         raise _refused(problem, path, error) from problem
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
 
 
 def check_writable(path: str | os.PathLike[str], error: Refuse) -> None:
@@ -47,9 +56,62 @@ def check_writable(path: str | os.PathLike[str], error: Refuse) -> None:
     target = Path(os.path.realpath(path))
     try:
         _check_target(target, str(path), error)
-        os.rmdir(tempfile.mkdtemp(prefix=f".{target.name[:100]}.", dir=target.parent))
+        os.rmdir(tempfile.mkdtemp(prefix=_prefix(target), dir=target.parent))
     except OSError as problem:
         raise _refused(problem, path, error) from problem
+
+
+def remove_leftovers(target: Path) -> None:
+    """Remove the temporary folders of processes of this machine that were killed while they wrote the file."""
+    mark = f".{target.name[:100]}.{_machine()}-"
+    for entry in list(os.scandir(target.parent)):
+        pid, dash, _ = entry.name.removeprefix(mark).partition("-")
+        if not (entry.name.startswith(mark) and dash and pid.isdigit() and entry.is_dir(follow_symlinks=False)):
+            continue
+        if _lives(int(pid)):
+            continue
+        lock = _locked(Path(entry.path))
+        if lock is not None:
+            shutil.rmtree(entry.path, ignore_errors=True)
+            os.close(lock)
+
+
+def _prefix(target: Path) -> str:
+    return f".{target.name[:100]}.{_machine()}-{os.getpid()}-"
+
+
+def _machine() -> str:
+    """The name of this machine, fit for a file name."""
+    return "".join(letter if letter.isalnum() else "_" for letter in platform.node())[:40]
+
+
+def _lives(pid: int) -> bool:
+    """Whether a process of this machine may be alive; where that cannot be asked, it may."""
+    if os.name == "nt":
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
+
+
+def _locked(folder: Path) -> int | None:
+    """Lock a folder until the handle is closed, or the process ends; None if somebody else has, or nobody can."""
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def _check_target(target: Path, shown: str, error: Refuse) -> None:

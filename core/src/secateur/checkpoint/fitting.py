@@ -25,7 +25,7 @@ def remaining(model: nn.Module, recipe: Recipe, where: str) -> Recipe:
     done = recipe_of(model)
     if not done.steps:
         return recipe
-    if recipe.to_dict() in (done.to_dict(), renamed(model, done).to_dict()):
+    if recipe.same(done) or recipe.same(renamed(model, done)):
         return Recipe()
     raise CheckpointError("the model was thinned already, by another recipe than the file's", where=where, hint=FRESH)
 
@@ -64,6 +64,9 @@ def _follow(
             held = attributes.get((module, attribute), get_attribute(model, module, attribute))
         except AttributeError:
             raise CheckpointError(f"{path!r} is in the file, not in the model", where=where, hint=FRESH) from None
+        if attribute.startswith("__") or isinstance(held, bool):
+            what = f"changes {path!r}, which no thinning changes"
+            raise CheckpointError(f"its recipe is damaged: it {what}", where=where, hint="save it again")
         if (tuple(held) if isinstance(held, list) else held) != old:  # recipes know tuples only
             what = f"{path!r} was {old} before thinning in the file, it is {held!r} in the model"
             raise CheckpointError(what, where=where, hint=FRESH)

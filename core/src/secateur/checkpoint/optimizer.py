@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import TYPE_CHECKING, Any
 
+from secateur.checkpoint.header import Header
+from secateur.checkpoint.tree import decode, encode
 from secateur.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -14,6 +17,8 @@ if TYPE_CHECKING:
 PREFIX, GROUPS = "optimizer/", "optimizer_groups/"
 OWN = ("params", "param_names")
 """Entries of a parameter group that say which parameters it has; names say that in the file."""
+OTHER_SHAPES = ("Adafactor", "LBFGS", "Muon")
+"""Optimizers of torch that keep state of other shapes than the parameters'."""
 
 
 def save_optimizer(optimizer: Optimizer, model: nn.Module, tensors: dict[str, Tensor], where: str) -> dict[str, Any]:
@@ -55,7 +60,7 @@ def group_names(optimizer: Optimizer, model: nn.Module, where: str) -> list[list
     return found
 
 
-def check_optimizer(optimizer: Optimizer, model: nn.Module, said: Any, where: str) -> None:
+def check_optimizer(optimizer: Optimizer, model: nn.Module, said: Any, header: Header, where: str) -> None:
     """Raise `CheckpointError` unless what the file says of an optimizer fits this one."""
     if said is None:
         hint = "load it without optimizer=, or save with optimizer="
@@ -74,6 +79,41 @@ def check_optimizer(optimizer: Optimizer, model: nn.Module, said: Any, where: st
             there = "given, not in the file" if stray[0] in members else "in the file, not given"
             what = f"group {number} of the optimizer differs: {stray[0]!r} is {there}"
             raise CheckpointError(what, where=where, hint="make the groups as they were when it was saved")
+        _check_options(number, optimizer.param_groups[number], group["options"], where)
+    if type(optimizer).__module__.startswith("torch.optim.") and mine not in OTHER_SHAPES:
+        for name, held in said["state"].items():
+            for key, value in held.items():
+                _check_shape(name, key, value, header, where)
+
+
+def _check_shape(name: str, key: str, value: Any, header: Header, where: str) -> None:
+    """The state of most optimizers is of the parameter's shape, or a single number."""
+    if not isinstance(value, Mapping) or "tensor" not in value:
+        return
+    found, wanted = header.tensors[value["tensor"]].shape, header.tensors[f"model/{name}"].shape
+    if found != wanted and prod(found) != 1:
+        what = f"its optimizer keeps {key!r} of shape {found} for {name!r} of shape {wanted}"
+        raise CheckpointError(what, where=where, hint="save it again")
+
+
+def _check_options(number: int, mine: Mapping[str, Any], said: Mapping[str, Any], where: str) -> None:
+    """The options of a group are those that the optimizer has, and those that learning-rate schedulers add."""
+    for key, value in said.items():
+        if key in OWN:
+            raise CheckpointError(f"group {number} of its optimizer is damaged: {key!r}", where=where)
+        here, there = _sort(mine.get(key)), _sort(decode(value, lambda _: 0.0))
+        if here is not None and there is not None and here != there:
+            what = f"{key!r} of group {number} of its optimizer is {str(value)[:80]}, here it is {mine[key]!r}"
+            raise CheckpointError(what, where=where, hint="give an optimizer made as the one that was saved")
+
+
+def _sort(option: Any) -> str | None:
+    """What an option must be in both: numbers, texts, or so many values; None goes with all."""
+    if option is None:
+        return None
+    if isinstance(option, tuple | list):
+        return f"{len(option)} values"
+    return "text" if isinstance(option, str) else "number"
 
 
 def load_optimizer(optimizer: Optimizer, model: nn.Module, said: Any, tensor: Callable[[str], Tensor]) -> None:
@@ -82,57 +122,35 @@ def load_optimizer(optimizer: Optimizer, model: nn.Module, said: Any, tensor: Ca
     position = {name: i for i, name in enumerate(name for members in names for name in members)}
     groups = []
     for mine, members, group in zip(optimizer.param_groups, names, said["groups"], strict=True):
-        options = {key: _decode(value, tensor) for key, value in group["options"].items()}
+        options = {key: decode(value, tensor) for key, value in group["options"].items()}
         kept = {key: value for key, value in mine.items() if key != "params"}
         groups.append({**kept, **options, "params": [position[name] for name in members]})
     state = {
-        position[name]: {key: _decode(value, tensor) for key, value in held.items()}
+        position[name]: {key: decode(value, tensor) for key, value in held.items()}
         for name, held in said["state"].items()
     }
     optimizer.load_state_dict({"state": state, "param_groups": groups})
 
 
-def tensor_names(said: Any) -> set[str]:
+def optimizer_tensors(said: Any) -> list[str]:
     """The names of all tensors that belong to the optimizer; `KeyError`, `TypeError`, … if what is said is damaged."""
     if said is None:
-        return set()
+        return []
     found: list[str] = []
     for held in [*(group["options"] for group in said["groups"]), *said["state"].values()]:
         for value in held.values():
-            _decode(value, found.append)
+            decode(value, found.append)
     known = {name for group in said["groups"] for name in group["parameters"]}
     if strange := sorted(set(said["state"]) - known):
         raise ValueError(f"state of {strange[0]!r}, which is in no group")
     if not isinstance(said["class"], str):
         raise TypeError("the class has no name")
-    return set(found)
+    return found
 
 
 def _encode(value: Any, name: str, tensors: dict[str, Tensor], where: str) -> Any:
-    import torch
-
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, torch.Tensor):
-        while name in tensors:
-            name += "_"
-        tensors[name] = value
-        return {"tensor": name}
-    if isinstance(value, tuple | list):
-        kind = "tuple" if isinstance(value, tuple) else "list"
-        return {kind: [_encode(entry, f"{name}/{i}", tensors, where) for i, entry in enumerate(value)]}
-    if isinstance(value, Mapping):
-        return {"dict": [[k, _encode(entry, f"{name}/{k}", tensors, where)] for k, entry in value.items()]}
-    what = f"{name} is a {type(value).__name__}, which a checkpoint cannot hold"
-    raise CheckpointError(what, where=where, hint="save without optimizer=")
-
-
-def _decode(value: Any, tensor: Callable[[str], Any]) -> Any:
-    if not isinstance(value, dict):
-        return value
-    ((kind, held),) = value.items()
-    if kind == "tensor":
-        return tensor(held)
-    if kind == "dict":
-        return {key: _decode(entry, tensor) for key, entry in held}
-    return {"tuple": tuple, "list": list}[kind](_decode(entry, tensor) for entry in held)
+    try:
+        return encode(value, name, tensors)
+    except (TypeError, ValueError) as error:
+        what = f"{error}, which a checkpoint cannot hold"
+        raise CheckpointError(what, where=where, hint="save without optimizer=") from error

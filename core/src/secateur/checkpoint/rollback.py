@@ -1,9 +1,10 @@
-"""Remember a model and an optimizer as they are, to put them back exactly if loading fails."""
+"""Remember a model and what trains it as they are, to put them back exactly if loading fails."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from secateur.checkpoint.parts import Parts
 from secateur.thinning.state import named_tensors
 
 if TYPE_CHECKING:
@@ -12,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Snapshot:
-    """What a model and an optimizer hold: tensors with their values, gradients, attributes, state.
+    """What a model, an optimizer and the parts beside hold: tensors with their values, gradients, attributes, state.
 
     It takes as much memory as the model's tensors, for as long as it lives.
     """
 
-    def __init__(self, model: nn.Module, optimizer: Optimizer | None) -> None:
+    def __init__(self, model: nn.Module, optimizer: Optimizer | None, parts: Parts) -> None:
         self._tensors = [
             (tensor, tensor.data, tensor.data.clone(), tensor.grad if tensor.is_leaf else None)
             for tensor in named_tensors(model).values()
@@ -27,6 +28,7 @@ class Snapshot:
             for module in model.modules()
         ]
         self._optimizer = (optimizer, dict(optimizer.__dict__)) if optimizer is not None else None
+        self._restore_parts = parts.remember()
 
     def restore(self) -> None:
         """Put everything back."""
@@ -51,3 +53,4 @@ class Snapshot:
             optimizer, held = self._optimizer
             optimizer.__dict__.clear()
             optimizer.__dict__.update(held)
+        self._restore_parts()

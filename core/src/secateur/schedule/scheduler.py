@@ -15,7 +15,7 @@ epoch, after the masks were made. Masks hold in every epoch, whether or not a po
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,12 +33,14 @@ from secateur.schedule.masking import Masking
 from secateur.schedule.network import LiveNetwork, View
 from secateur.schedule.policy import Policy, Schedule
 from secateur.schedule.rates import Rates
+from secateur.schedule.remembering import remember
 from secateur.schedule.running import PolicyRun
 from secateur.schedule.state import load_state, save_state, seen_before
 from secateur.schedule.thinner import Thinner
 from secateur.thinning.optimizer import NOT_FOLLOWED
 from secateur.thinning.plan import Plan
 from secateur.thinning.planner import make_plan
+from secateur.thinning.recipe import annotate
 from secateur.thinning.report import Report
 from secateur.thinning.transaction import thin
 
@@ -196,7 +198,7 @@ class Scheduler:
         if changed:
             self.masking.make()
         while self.due and not any(run.waiting for run in self.runs):
-            self._thin(self.schedule.policies[self.due[0]])
+            self._thin(self.schedule.policies[self.due[0]], epoch, step)
             self.due.pop(0)
         self._lay_on()
 
@@ -279,6 +281,20 @@ class Scheduler:
             if self.epoch is not None:
                 run.gather(self.network, self.epoch)
 
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Look at the model anew, which a checkpoint may just have thinned, and go on from a state.
+
+        `secateur.load(path, model, optimizer, scheduler=scheduler)` does it. Raises as `load_state_dict` does.
+        """
+        self.network.look()
+        for run in self.runs:
+            run.new_collector()
+        self.load_state_dict(state)
+
+    def remember(self) -> Callable[[], None]:
+        """How to put the scheduler back as it is now, for whoever may fail after it was changed."""
+        return remember(self)
+
     # -- within -------------------------------------------------------------------------------------------------
 
     def _begin(self, run: PolicyRun, epoch: int) -> bool:
@@ -307,13 +323,16 @@ class Scheduler:
                 run.masks.apply_to_gradients()
             run.take_off()
 
-    def _thin(self, policy: Policy) -> None:
+    def _thin(self, policy: Policy, epoch: int, step: int) -> None:
         verify = policy.instance.verify if isinstance(policy.instance, Thinner) else True
         for run in self.runs:
             if run.view.collector is not None:
                 run.view.collector.detach()
         plan = self.plan()
+        by = {"schedule": self.schedule.source, "policy": f"{policy.kind} {policy.name}"}
+        pruners = [run.policy.name for run in self.runs if run.decision.units or run.decision.factors]
         self.reports.append(thin(self.model, plan, self.optimizer, verify=verify))
+        annotate(self.model, [{**by, "pruners": pruners, "epoch": epoch, "step": step}])
         self.network.look()
         self.network.thinned = True
         for run in self.runs:

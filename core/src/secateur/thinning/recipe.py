@@ -7,10 +7,11 @@ changed. The steps travel with the model (also through copies), as plain data un
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, field, frozen
 
 from secateur.errors import CheckpointError
 from secateur.thinning.plan import Cuts, Plan
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 KEY = "_secateur_recipe"
+LONGEST = 1 << 26
+"""Entries that all axes cut in a saved recipe may have together."""
 
 
 @frozen(eq=False)
@@ -30,6 +33,11 @@ class Step:
     cuts: Cuts
     attributes: Mapping[tuple[str, str], tuple[Any, Any]]
     shapes: Mapping[str, tuple[int, ...]]
+    made: Mapping[str, Any] = field(factory=dict)
+    """When (`when`, UTC) and, if a schedule did it, by which `schedule`, `policy`, `pruners`, in which `epoch`, `step`.
+
+    It says nothing about what the step does: two steps that differ in this only are the same.
+    """
 
     def plan(self) -> Plan:
         """The plan that repeats this step."""
@@ -46,6 +54,11 @@ class Recipe:
         """A form fit for JSON: kept indices as half-open ranges."""
         return {"format": FORMAT, "steps": [_step_to_dict(step) for step in self.steps]}
 
+    def same(self, other: Recipe) -> bool:
+        """Whether it does the same, whenever it was made."""
+        mine, theirs = (Recipe(tuple(evolve(s, made={}) for s in recipe.steps)) for recipe in (self, other))
+        return mine.to_dict() == theirs.to_dict()
+
     @classmethod
     def from_dict(cls, saved: Any) -> Recipe:
         """Read what `to_dict` wrote; anything else is a `CheckpointError`."""
@@ -53,6 +66,7 @@ class Recipe:
             found = saved.get("format") if isinstance(saved, Mapping) else type(saved).__name__
             raise CheckpointError(f"expected a recipe of format {FORMAT}, found {found!r}", where="recipe")
         try:
+            _check_lengths(saved["steps"])
             return cls(tuple(_step_from_dict(step) for step in saved["steps"]))
         except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
             raise CheckpointError(f"the recipe is damaged: {error!r}", where="recipe") from error
@@ -66,6 +80,7 @@ def _step_to_dict(step: Step) -> dict[str, Any]:
     return {
         "tensors": tensors,
         "attributes": [[module, name, *change] for (module, name), change in step.attributes.items()],
+        "made": dict(step.made),
     }
 
 
@@ -76,7 +91,29 @@ def _step_from_dict(saved: Mapping[str, Any]) -> Step:
         for name, entry in saved["tensors"].items()
     }
     attributes = {(str(m), str(n)): (_value(old), _value(new)) for m, n, old, new in saved["attributes"]}
-    return Step(cuts, attributes, shapes)
+    made = {str(key): _said(value) for key, value in saved.get("made", {}).items()}
+    return Step(cuts, attributes, shapes, made)
+
+
+def _check_lengths(steps: Sequence[Mapping[str, Any]]) -> None:
+    """`ValueError` if the axes that are cut are longer than any real network's: reading must not take all memory."""
+    total = 0
+    for step in steps:
+        for entry in step["tensors"].values():
+            if any(type(length) is not int or length < 0 for length in entry["shape"]):
+                raise ValueError("a shape that is none")
+            total += sum(entry["shape"][int(axis)] for axis in entry["kept"])
+    if total > LONGEST:
+        raise ValueError(f"axes of {total:,} entries together")
+
+
+def _said(value: Any) -> Any:
+    """What may stand in `made`: numbers, texts, and lists of them."""
+    if isinstance(value, list):
+        return [_said(entry) for entry in value if not isinstance(entry, list)]
+    if value is not None and not isinstance(value, int | float | str):
+        raise TypeError(f"{value!r} says not when a step was made")
+    return value
 
 
 def _gone(length: int, ranges: Sequence[Sequence[int]]) -> Any:
@@ -102,8 +139,18 @@ def recipe_of(model: nn.Module) -> Recipe:
 def record(model: nn.Module, plan: Plan) -> None:
     """Note a plan that was just applied."""
     shapes = {name: plan.shapes[name] for name in plan.cuts}
-    step = Step(plan.cuts, plan.attributes, shapes)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    step = Step(plan.cuts, plan.attributes, shapes, {"when": now})
     model.__dict__[KEY] = Recipe((*recipe_of(model).steps, step))
+
+
+def annotate(model: nn.Module, made: Sequence[Mapping[str, Any]]) -> None:
+    """Say of the last steps of a model how they were made; what is said already stays."""
+    steps = recipe_of(model).steps
+    first = len(steps) - len(made)
+    if made:
+        noted = [evolve(step, made={**step.made, **said}) for step, said in zip(steps[first:], made, strict=True)]
+        model.__dict__[KEY] = Recipe((*steps[:first], *noted))
 
 
 def rewinding(model: nn.Module) -> Callable[[], None]:
