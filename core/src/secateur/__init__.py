@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from secateur.errors import SecateurError as SecateurError
     from secateur.errors import ThinError as ThinError
     from secateur.errors import VerificationError as VerificationError
+    from secateur.export import export_onnx as export_onnx
+    from secateur.export import export_python as export_python
+    from secateur.export import export_torch as export_torch
     from secateur.graph.capture import trace as trace
     from secateur.graph.ir import Graph as Graph
     from secateur.hookspecs import hookimpl as hookimpl
@@ -50,6 +53,7 @@ _HOMES = {
         "ThinError",
         "VerificationError",
     ),
+    "secateur.export": ("export_onnx", "export_python", "export_torch"),
     "secateur.graph.capture": ("trace",),
     "secateur.graph.ir": ("Graph",),
     "secateur.hookspecs": ("hookimpl",),
