@@ -551,9 +551,22 @@ BAD: dict[str, tuple[Mutation, str]] = {
         ("{instance_name: thinner}", "{instance_name: thinner, args: {keep_mask: true}}"),
         "s.yaml:28: policies[3].extension.args: a policy of kind extension takes no args; remove them",
     ),
+    "a drop filter that is held": (
+        (
+            '{class: agp, dims: "*", initial_sparsity: 0.1, final_sparsity: 0.5}',
+            "{class: BernoulliFilterPruner, desired_sparsity: 0.5, group_type: Filters, weights: [conv1.weight]}",
+        ),
+        (
+            "s.yaml:16: policies[0].pruner: BernoulliFilterPruner scales what it keeps, which must not be done again "
+            "at every step; add args: {mask_on_forward_only: true, use_double_copies: true}"
+        ),
+    ),
     "args of a scheduler": (
         ("{instance_name: step}", "{instance_name: step, args: {levels: 3}}"),
-        ("s.yaml:30: policies[4].lr_scheduler.args: a policy of kind lr_scheduler does not take 'levels'; (known: count_from)"),
+        (
+            "s.yaml:30: policies[4].lr_scheduler.args: a policy of kind lr_scheduler does not take 'levels'; "
+            "(known: count_from)"
+        ),
     ),
     "levels": (
         ("instance_name: filters", "instance_name: filters, args: {levels: 0.5}"),

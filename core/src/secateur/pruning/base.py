@@ -105,6 +105,9 @@ class Pruner(ABC):
 
     name: ClassVar[str]
     spellings: ClassVar[tuple[Spelling, ...]] = ()
+    drops: ClassVar[bool] = False
+    """Whether it drops at random and scales what stays, as dropout does: it must be masked in the forward only, and the
+    weights put back after each step."""
     summary: ClassVar[str] = ""
 
     @abstractmethod

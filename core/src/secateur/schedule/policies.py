@@ -62,6 +62,11 @@ def read_policy(node: Node, instances: Mapping[Kind, Mapping[str, Instance]]) ->
     args, value = _args(kind, binding), instance.value
     if args.levels is not None and instance.again is not None:
         value = _with_levels(binding.require("args").require("levels"), name, instance.again)
+    if isinstance(value, Pruner) and value.drops and not (args.mask_on_forward_only and args.use_double_copies):
+        raise binding.error(
+            f"{instance.called} scales what it keeps, which must not be done again at every step",
+            hint="add args: {mask_on_forward_only: true, use_double_copies: true}",
+        )
     if isinstance(value, Pruner | Regularizer):
         try:
             value.check(window.whole)

@@ -30,6 +30,7 @@ class BernoulliPruner(WeightPruner, RatedPruner):
     """Drops each filter of the `weights` with a probability, the share, and scales the others by 1 / (1 - share)."""
 
     name: ClassVar[str] = "bernoulli"
+    drops: ClassVar[bool] = True
     summary: ClassVar[str] = "filters dropped at random, the others scaled up (drop filter)"
     spellings: ClassVar[tuple[Spelling, ...]] = tuple(
         Spelling(
