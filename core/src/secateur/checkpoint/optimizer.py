@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 PREFIX, GROUPS = "optimizer/", "optimizer_groups/"
 OWN = ("params", "param_names")
 """Entries of a parameter group that say which parameters it has; names say that in the file."""
+STEPPED = "_opt_called"
+"""Where torch notes that an optimizer made a step, without which learning-rate schedulers warn."""
 OTHER_SHAPES = ("Adafactor", "LBFGS", "Muon")
 """Optimizers of torch that keep state of other shapes than the parameters'."""
 
@@ -43,7 +45,8 @@ def save_optimizer(optimizer: Optimizer, model: nn.Module, tensors: dict[str, Te
                 state[name] = {
                     str(key): _encode(value, f"{PREFIX}{name}/{key}", tensors, where) for key, value in held.items()
                 }
-    return {"class": type(optimizer).__name__, "groups": groups, "state": state}
+    stepped = bool(optimizer.state) or bool(getattr(optimizer, STEPPED, False))
+    return {"class": type(optimizer).__name__, "groups": groups, "state": state, "stepped": stepped}
 
 
 def group_names(optimizer: Optimizer, model: nn.Module, where: str) -> list[list[str]]:
@@ -130,6 +133,8 @@ def load_optimizer(optimizer: Optimizer, model: nn.Module, said: Any, tensor: Ca
         for name, held in said["state"].items()
     }
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+    if said.get("stepped"):
+        setattr(optimizer, STEPPED, True)
 
 
 def optimizer_tensors(said: Any) -> list[str]:

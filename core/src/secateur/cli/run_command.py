@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from pathlib import Path
 
 from secateur.records import Command
+
+INTERRUPTED = 130
+"""The exit status of a run that was interrupted."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -14,15 +18,24 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", "-o", metavar="DIR", help="where results go (default: runs/<name of the schedule file>)"
     )
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="",
+        metavar="CHECKPOINT",
+        help="go on where an earlier run of this schedule stopped (default: checkpoint.safetensors in the output)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do the run and show it."""
+    """Do the run and show it. Status 130 if Ctrl-C stopped it; it can go on then."""
     from secateur.cli import console
     from secateur.config import load
     from secateur.plugins import current
     from secateur.training.display import Display, next_step, proof_panel, summary_table
-    from secateur.training.run import Run
+    from secateur.training.interrupt import Interrupt
+    from secateur.training.resuming import Stopped
+    from secateur.training.run import CHECKPOINT, Run
 
     node = load(args.schedule)
     output = Path(args.output) if args.output else Path("runs") / Path(args.schedule).stem
@@ -35,10 +48,19 @@ def run(args: argparse.Namespace) -> int:
     )
     with console.stderr().status(f"loading {config.data.name}"):
         data = prepared.load_data()
-    with Display(out, config.epochs) as display:
-        results = prepared.train(data, display.step, display.result)
+    if args.resume is not None:
+        progress = prepared.resume(Path(args.resume) if args.resume else None)
+        out.print(f"going on at {progress}")
+    try:
+        with Interrupt() as interrupt, Display(out, config.epochs) as display:
+            prepared.train(data, display.step, display.result, lambda: interrupt.asked)
+    except Stopped as stopped:
+        command = f"secateur run {shlex.quote(args.schedule)} --output {shlex.quote(str(output))} --resume"
+        said = f"saved {output / CHECKPOINT} at {stopped.progress}; go on with  {command}"
+        console.complain("interrupted", said, style="yellow")
+        return INTERRUPTED
     with console.stderr().status("measuring and saving"):
-        summary = prepared.summarise(results, data[1])
+        summary = prepared.summarise(data[1])
     out.print(summary_table(summary))
     out.print(proof_panel(summary, config.model.name))
     out.print(next_step(summary), soft_wrap=True, markup=False)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
+from attrs.validators import optional
 
 from secateur.config import Node, plain, structure
 from secateur.errors import suggestion
@@ -49,6 +50,8 @@ class RunConfig:
     epochs: int = field(validator=_positive)
     optimizer: Node | None = field(default=None, eq=False)
     seed: int = 0
+    checkpoint_every: int | None = field(default=None, validator=optional(_positive))
+    """Mini-batches between two checkpoints within an epoch; at the end of each epoch there is one anyway."""
 
 
 def read_run(node: Node, manager: PluginManager, replace: Mapping[str, Any] | None = None) -> RunConfig:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, frozen
 
-from secateur.checkpoint import load, save
+from secateur.checkpoint import load, read, save
 from secateur.checkpoint.files import replacing
-from secateur.config import Node
+from secateur.config import Node, plain
 from secateur.errors import ConfigError, SecateurError
 from secateur.graph.capture import trace
 from secateur.measure import Comparison, count_macs, count_parameters, latency_pair
@@ -22,13 +22,18 @@ from secateur.records import DataSplit
 from secateur.schedule.scheduler import Scheduler
 from secateur.thinning.verify import Difference, compare, float_dtype, outputs
 from secateur.training.config import RunConfig, build_model, build_optimizer, read_run
+from secateur.training.progress import Progress
+from secateur.training.resuming import Stopped, position, resumed
 from secateur.training.trainer import EpochResult, Evaluation, ThinningResult, evaluate, train
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 Result = EpochResult | ThinningResult
-CHECKPOINT = "thin.safetensors"
+CHECKPOINT = "checkpoint.safetensors"
+"""What a run goes on from."""
+THIN = "thin.safetensors"
+"""What a run makes."""
 SUMMARY = "summary.json"
 
 
@@ -66,6 +71,11 @@ class Run:
         self.example: Tensor = torch.randn(2, *manager.datasets[self.config.data.name].input_shape)
         self.scheduler = Scheduler.from_yaml(node, self.model, self.optimizer, (self.example,), plugins=manager)
         self.dense = copy.deepcopy(self.model)
+        self.progress = Progress()
+        """Where training begins."""
+        self.results: list[EpochResult] = []
+        self.differences: list[Difference] = []
+        """Between masked and thinned outputs, of each thinning."""
         self._check_epochs()
 
     def _check_epochs(self) -> None:
@@ -89,20 +99,46 @@ class Run:
             place = self.node.require("run").require("data")
             raise place.error(f"the data set {entry.name!r} refuses its arguments: {error}") from error
 
+    def resume(self, path: Path | None = None) -> Progress:
+        """Go on from a checkpoint of an earlier run of the same schedule file, by default the one in the output folder.
+
+        Call it after `load_data` and before `train`. Returns where training goes on. Raises `CheckpointError` if the
+        file is no checkpoint of such a run, or the `run` section differs in more than `epochs` and `checkpoint_every`;
+        nothing is changed then.
+        """
+        checkpoint = read(path or self.output / CHECKPOINT)
+        found = resumed(checkpoint, self.config, plain(self.node.require("run")))
+        load(checkpoint, self.model, self.optimizer, scheduler=self.scheduler, rng=True)
+        self.progress, self.results, self.differences = found
+        return self.progress
+
     def train(
         self,
         data: tuple[DataSplit, DataSplit],
         on_step: Callable[[int, int, int], None],
         on_result: Callable[[Result], None],
-    ) -> list[Result]:
-        """Follow the schedule; returns all results in order."""
+        stop: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Follow the schedule; results are kept in order, and a checkpoint is written after each epoch.
+
+        `stop()` is asked between any two mini-batches: if it says so, a checkpoint is written and `Stopped` raised.
+        """
         import torch
 
-        results: list[Result] = []
-
         def keep(result: Result) -> None:
-            results.append(result)
+            if isinstance(result, EpochResult):
+                self.results.append(result)
+            elif result.report.difference is not None:
+                self.differences.append(result.report.difference)
             on_result(result)
+
+        def rest(progress: Progress) -> None:
+            every = self.config.checkpoint_every
+            stopped = stop()
+            if stopped or not progress.step or (every is not None and progress.step % every == 0):
+                self.save(progress)
+            if stopped:
+                raise Stopped(progress)
 
         train(
             self.model,
@@ -113,22 +149,26 @@ class Run:
             batch_size=self.config.data.batch_size,
             generator=torch.Generator().manual_seed(self.config.seed),
             augment=tuple(self.config.data.augment),
+            progress=self.progress,
             on_step=on_step,
             on_result=keep,
+            on_rest=rest,
         )
-        return results
 
-    def summarise(self, results: list[Result], test: DataSplit) -> Summary:
+    def save(self, progress: Progress) -> None:
+        """Write the checkpoint from which the run goes on."""
+        said = position(progress, plain(self.node.require("run")), self.results, self.differences)
+        save(self.output / CHECKPOINT, self.model, self.optimizer, scheduler=self.scheduler, position=said)
+
+    def summarise(self, test: DataSplit) -> Summary:
         """Save the thin network, load it into a fresh dense one, and measure before and after."""
-        checkpoint = self.output / CHECKPOINT
+        checkpoint = self.output / THIN
         save(checkpoint, self.model, self.optimizer)
         fresh = build_model(self.config, self.manager, self.node)
         load(checkpoint, fresh)
         inputs = (test.inputs[: min(64, len(test))],)
         reloaded = compare(outputs(self.model, inputs), outputs(fresh, inputs), float_dtype(fresh))
-        epochs = tuple(result for result in results if isinstance(result, EpochResult))
-        before = [epoch for epoch in epochs if epoch.masked_share == 0]
-        differences = [report.difference for report in self.scheduler.reports if report.difference is not None]
+        before = [epoch for epoch in self.results if epoch.masked_share == 0]
         summary = Summary(
             parameters=(count_parameters(self.dense), count_parameters(self.model)),
             macs=(self._macs(self.dense), self._macs(self.model)),
@@ -136,8 +176,8 @@ class Run:
             latency_batch=len(inputs[0]),
             dense_accuracy=max((epoch.test_accuracy for epoch in before), default=None),
             final=evaluate(self.model, test),
-            difference=max(differences, key=lambda d: d.relative) if differences else None,
-            epochs=epochs,
+            difference=max(self.differences, key=lambda d: d.relative, default=None),
+            epochs=tuple(self.results),
             checkpoint=checkpoint,
             reloaded=reloaded,
         )

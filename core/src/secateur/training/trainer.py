@@ -14,10 +14,11 @@ from secateur.schedule.scheduler import Scheduler
 from secateur.thinning.report import Report
 from secateur.thinning.verify import quiet
 from secateur.training.batches import batches, number_of_batches
+from secateur.training.progress import Progress
 
 if TYPE_CHECKING:
     import torch
-    from torch import nn
+    from torch import Tensor, nn
     from torch.optim import Optimizer
 
 
@@ -76,51 +77,73 @@ def train(
     batch_size: int,
     generator: torch.Generator,
     augment: tuple[str, ...] = (),
+    progress: Progress | None = None,
     on_step: Callable[[int, int, int], None] = lambda epoch, step, steps: None,
     on_result: Callable[[EpochResult | ThinningResult], None] = lambda result: None,
+    on_rest: Callable[[Progress], None] = lambda progress: None,
 ) -> None:
     """Train for some epochs with cross entropy, following the scheduler.
 
-    `on_step(epoch, step, steps)` and `on_result(result)` are for showing progress. Classifiers that return several
-    outputs in training mode (auxiliary heads) are trained on the first.
+    `on_step(epoch, step, steps)` and `on_result(result)` are for showing progress. `on_rest(progress)` is called
+    between any two mini-batches and between epochs, where everything may be saved; with that `progress`, and model,
+    optimizer, scheduler and random states as they were, training goes on as if it had never stopped. Classifiers that
+    return several outputs in training mode (auxiliary heads) are trained on the first.
     """
-    from torch.nn.functional import cross_entropy
-
     steps = number_of_batches(len(train_data), batch_size)
-    for epoch in range(epochs):
-        start = time.perf_counter()
+    now = Progress() if progress is None else progress
+    while now.epoch < epochs:
+        if now.order is None:
+            now.order = generator.get_state()
+        generator.set_state(now.order)
+        start = time.perf_counter() - now.seconds
         model.train()
-        total, correct, seen = 0.0, 0, 0
-        scheduler.on_epoch_begin(epoch)
+        if now.step == 0:
+            scheduler.on_epoch_begin(now.epoch)
         for step, (inputs, targets) in enumerate(batches(train_data, batch_size, generator, augment)):
+            if step < now.step:
+                continue
             thinned = len(scheduler.reports)
-            scheduler.on_minibatch_begin(epoch, step, steps)
+            scheduler.on_minibatch_begin(now.epoch, step, steps)
             for report in scheduler.reports[thinned:]:
-                on_result(ThinningResult(epoch, report, evaluate(model, test_data).accuracy))
-            outputs = model(inputs)
-            outputs = outputs[0] if isinstance(outputs, tuple) else outputs
-            loss = scheduler.before_backward(cross_entropy(outputs, targets))
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            scheduler.on_minibatch_end(epoch, step, steps)
-            total += float(loss.detach()) * len(targets)
-            correct += int((outputs.argmax(1) == targets).sum())
-            seen += len(targets)
-            on_step(epoch, step, steps)
+                on_result(ThinningResult(now.epoch, report, evaluate(model, test_data).accuracy))
+            outputs, loss = _step(model, optimizer, scheduler, inputs, targets)
+            scheduler.on_minibatch_end(now.epoch, step, steps)
+            now.loss += loss * len(targets)
+            now.correct += int((outputs.argmax(1) == targets).sum())
+            now.seen += len(targets)
+            on_step(now.epoch, step, steps)
+            now.step, now.seconds = step + 1, time.perf_counter() - start
+            on_rest(now)
         rate = float(optimizer.param_groups[0]["lr"])
         with scheduler.masked():
             test = evaluate(model, test_data)
-        scheduler.on_epoch_end(epoch, metrics={"loss": test.loss})
+        scheduler.on_epoch_end(now.epoch, metrics={"loss": test.loss})
         on_result(
             EpochResult(
-                epoch=epoch,
+                epoch=now.epoch,
                 learning_rate=rate,
-                train_loss=total / max(seen, 1),
-                train_accuracy=correct / max(seen, 1),
+                train_loss=now.loss / max(now.seen, 1),
+                train_accuracy=now.correct / max(now.seen, 1),
                 test_accuracy=test.accuracy,
                 masked_share=scheduler.masked_share,
                 parameters=count_parameters(model),
                 seconds=time.perf_counter() - start,
             )
         )
+        now = Progress(epoch=now.epoch + 1, order=generator.get_state())
+        on_rest(now)
+
+
+def _step(
+    model: nn.Module, optimizer: Optimizer, scheduler: Scheduler, inputs: Tensor, targets: Tensor
+) -> tuple[Tensor, float]:
+    """One step of the optimizer; the outputs, and the loss with what regularizers add."""
+    from torch.nn.functional import cross_entropy
+
+    outputs = model(inputs)
+    outputs = outputs[0] if isinstance(outputs, tuple) else outputs
+    loss = scheduler.before_backward(cross_entropy(outputs, targets))
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return outputs, float(loss.detach())

@@ -1,0 +1,282 @@
+"""`secateur run --resume`: wherever a run stops, it ends with the same bits as if it had never stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from attrs import evolve
+
+from secateur.checkpoint import inspect, read
+from secateur.cli.main import main
+from secateur.config import load
+from secateur.plugins import PluginManager, using
+from secateur.training.progress import Progress
+from secateur.training.run import Run
+
+PLUGIN = '''\
+"""A tiny network with a residual and dropout, and a data set of four coloured squares."""
+
+import torch
+from torch import nn
+
+from secateur import hookimpl
+from secateur.records import DataSplit, DatasetEntry, ModelEntry
+
+
+class Net(nn.Module):
+    def __init__(self, width, num_classes):
+        super().__init__()
+        self.stem, self.bn0 = nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        self.conv1, self.bn1 = nn.Conv2d(width, 2 * width, 3, padding=1, bias=False), nn.BatchNorm2d(2 * width)
+        self.conv2, self.bn2 = nn.Conv2d(2 * width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
+        self.drop, self.fc = nn.Dropout(0.2), nn.Linear(width, num_classes)
+
+    def forward(self, x):
+        x = self.bn0(self.stem(x)).relu()
+        x = (x + self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))).relu()
+        return self.fc(self.drop(x.mean((2, 3))))
+
+
+def build(width=8, num_classes=4):
+    return Net(width, num_classes)
+
+
+def load(split, count=40):
+    generator = torch.Generator().manual_seed(0 if split == "train" else 1)
+    targets = torch.randint(4, (count,), generator=generator)
+    colours = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
+    noise = 0.1 * torch.randn(count, 3, 8, 8, generator=generator)
+    return DataSplit(inputs=colours[targets][:, :, None, None] + noise, targets=targets)
+
+
+@hookimpl
+def secateur_models():
+    return [ModelEntry(name="tiny", build=build, input_shape=(3, 8, 8))]
+
+
+@hookimpl
+def secateur_datasets():
+    return [DatasetEntry(name="squares", load=load, input_shape=(3, 8, 8), classes=4, offline=True)]
+'''
+
+SCHEDULE = """\
+version: 1
+run:
+  model: {name: tiny}
+  data: {name: squares, batch_size: 10, augment: [crop, flip]}
+  optimizer: {class: OPTIMIZER}
+  epochs: 6
+  checkpoint_every: 1
+pruners:
+  first: {class: magnitude, dims: ['conv1'], sparsity: 0.25}
+  again: {class: magnitude, dims: ['conv1'], sparsity: 0.5}
+  seen: {class: magnitude, dims: ['stem'], sparsity: 0.25, criterion: mean_activation}
+  elements: {class: level, weights: ['conv2.weight'], sparsity: 0.5}
+regularizers:
+  lasso: {class: unit_lasso, dims: ['stem'], strength: 0.01}
+lr_schedulers:
+  steps: {class: MultiStepLR, milestones: [2, 4], gamma: 0.5}
+  plateau: {class: ReduceLROnPlateau, patience: 0}
+extensions:
+  thinner: {class: thinner}
+policies:
+  - pruner:
+      instance_name: first
+    epochs: [1]
+  - extension: {instance_name: thinner}
+    epochs: [2]
+  - pruner:
+      instance_name: seen
+    epochs: [2, 3]
+  - pruner:
+      instance_name: elements
+      args: {mask_on_forward_only: true, use_double_copies: true, mini_batch_pruning_frequency: 3}
+    starting_epoch: 1
+    ending_epoch: 6
+    frequency: 1
+  - regularizer: {instance_name: lasso}
+    starting_epoch: 0
+    ending_epoch: 4
+    frequency: 1
+  - pruner: {instance_name: again}
+    epochs: [3]
+  - extension: {instance_name: thinner}
+    epochs: [4]
+  - lr_scheduler: {instance_name: steps}
+    starting_epoch: 0
+    ending_epoch: 6
+    frequency: 1
+  - lr_scheduler: {instance_name: plateau}
+    starting_epoch: 3
+    ending_epoch: 6
+    frequency: 1
+"""
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Path("tiny.py").write_text(PLUGIN)
+    Path("s.yaml").write_text(SCHEDULE.replace("OPTIMIZER", "SGD, lr: 0.05, momentum: 0.9"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield tmp_path
+    torch.set_num_threads(threads)
+
+
+def run(*arguments: str) -> int:
+    return main(["--plugin-file", "tiny.py", "run", *arguments])
+
+
+def trained(folder: str, checkpoint: Path | None = None) -> Run:
+    """Train as `secateur run` does, without the proof at the end."""
+    plugins = PluginManager.discover(files=["tiny.py"])
+    with using(plugins):
+        made = Run(load("s.yaml"), plugins, Path(folder))
+        data = made.load_data()
+        if checkpoint is not None:
+            made.resume(checkpoint)
+        made.train(data, lambda *_: None, lambda _: None)
+    return made
+
+
+def kept(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Keep a copy of each checkpoint that a run writes from now on."""
+    copies: list[Path] = []
+    save = Run.save
+
+    def saving(self: Run, progress: Progress) -> None:
+        save(self, progress)
+        copies.append(Path(f"kept-{len(copies)}.safetensors"))
+        shutil.copy(self.output / "checkpoint.safetensors", copies[-1])
+
+    monkeypatch.setattr(Run, "save", saving)
+    return copies
+
+
+def results(folder: str) -> list[dict[str, Any]]:
+    found = json.loads(Path(folder, "summary.json").read_text())["epochs"]
+    return [{key: value for key, value in epoch.items() if key != "seconds"} for epoch in found]
+
+
+@pytest.mark.parametrize("optimizer", ["SGD, lr: 0.05, momentum: 0.9", "AdamW, lr: 0.01, amsgrad: true"])
+def test_every_place_to_stop_leads_to_the_same_bits(
+    optimizer: str, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("s.yaml").write_text(SCHEDULE.replace("OPTIMIZER", optimizer))
+    with monkeypatch.context() as patch:
+        copies = kept(patch)
+        whole = trained("whole")
+    assert len(copies) == 6 * 4 + 6  # after each of four mini-batches, and after each epoch
+    assert len(inspect("whole/checkpoint.safetensors")["steps"]) == 2
+    expected = whole.model.state_dict()
+    for copy in copies:
+        torch.manual_seed(99)  # whatever the process did before
+        again = trained("again", copy)
+        found = again.model.state_dict()
+        for name, tensor in expected.items():
+            assert torch.equal(found[name], tensor), (copy, inspect(copy)["position"]["step"], name)
+        assert str(again.optimizer.state_dict()) == str(whole.optimizer.state_dict())
+        assert [evolve(r, seconds=0) for r in again.results] == [evolve(r, seconds=0) for r in whole.results]
+        assert again.differences == whole.differences
+
+
+def test_ctrl_c_saves_and_says_how_to_go_on(
+    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import secateur.training.trainer as trainer
+
+    assert run("s.yaml", "--output", "whole") == 0
+    Path("s.yaml").write_text(Path("s.yaml").read_text().replace("  checkpoint_every: 1\n", ""))
+    calls, step = [], trainer._step
+
+    def interrupted(*arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 10:
+            os.kill(os.getpid(), signal.SIGINT)  # in the middle of a mini-batch
+        return step(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trainer, "_step", interrupted)
+        assert run("s.yaml", "--output", "out") == 130
+    error = capsys.readouterr().err
+    assert "interrupted: saved out/checkpoint.safetensors at epoch 2, step 2; go on with  " in error
+    assert "secateur run s.yaml --output out --resume" in error
+    assert not Path("out/thin.safetensors").exists()
+    assert run("s.yaml", "--output", "out", "--resume") == 0
+    assert "going on at epoch 2, step 2" in capsys.readouterr().out
+    expected, found = (read(f"{folder}/thin.safetensors").tensors for folder in ("whole", "out"))
+    assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
+
+
+def test_a_second_ctrl_c_does_not_wait() -> None:
+    from secateur.training.interrupt import Interrupt
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), Interrupt() as interrupt:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert interrupt.asked
+        os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_more_epochs_than_before(files: Path) -> None:
+    text = Path("s.yaml").read_text()
+    assert run("s.yaml", "--output", "whole") == 0
+    Path("s.yaml").write_text(text.replace("epochs: 6\n  check", "epochs: 5\n  check"))
+    assert run("s.yaml", "--output", "out") == 0
+    Path("s.yaml").write_text(text)
+    assert run("s.yaml", "--output", "out", "--resume") == 0
+    assert results("out") == results("whole")
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert run("s.yaml", *arguments) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    return error.removeprefix("error: ").strip()
+
+
+def test_what_cannot_be_gone_on_from(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert refused(capsys, "--output", "none", "--resume").startswith(
+        "none/checkpoint.safetensors: there is no such file; "
+    )
+    assert run("s.yaml", "--output", "out") == 0
+    capsys.readouterr()
+    assert refused(capsys, "--output", "out", "--resume", "out/thin.safetensors") == (
+        "out/thin.safetensors: it is a checkpoint, but none of a run that can go on; "
+        "give the file checkpoint.safetensors in the output folder of a run"
+    )
+    text = Path("s.yaml").read_text()
+    Path("s.yaml").write_text(text.replace("epochs: 6\n", "epochs: 6\n  seed: 3\n"))
+    assert "run.seed was None in the run that it is of, now it is 3" in refused(capsys, "-o", "out", "--resume")
+    Path("s.yaml").write_text(text.replace("epochs: 6\n  check", "epochs: 5\n  check"))
+    assert "it goes on at the begin of epoch 6, the run has 5 epochs; raise run.epochs" in refused(
+        capsys, "-o", "out", "--resume"
+    )
+    Path("s.yaml").write_text(text.replace("  - pruner: {instance_name: again}\n    epochs: [3]\n", ""))
+    assert "the state is of a schedule with the policies" in refused(capsys, "-o", "out", "--resume")
+
+
+def test_checkpoint_every_is_a_number_of_mini_batches(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("s.yaml").write_text(Path("s.yaml").read_text().replace("checkpoint_every: 1", "checkpoint_every: 0"))
+    assert refused(capsys, "--output", "out") == "s.yaml:7: run.checkpoint_every: must be at least 1, got 0"
+
+
+def test_a_checkpoint_says_who_cut_what_and_when(files: Path) -> None:
+    assert run("s.yaml", "--output", "out") == 0
+    made = [step["made"] for step in inspect("out/thin.safetensors")["steps"]]
+    assert [(said["epoch"], said["step"], said["policy"]) for said in made] == [
+        (2, 0, "extension thinner"),
+        (4, 0, "extension thinner"),
+    ]
+    assert made[0]["pruners"][0] == "first"
+    assert made[0]["schedule"].endswith("s.yaml")
+    assert made[0]["when"].endswith("+00:00")
