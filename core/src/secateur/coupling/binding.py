@@ -59,6 +59,59 @@ def _split(signature: str) -> list[str]:
 
 def bind(op: Op, signature: str) -> dict[str, Any]:
     """Return {parameter: argument} for a call; raise `BindingError` if the call does not fit."""
+    form = _form(signature, len(op.args), tuple(op.kwargs))
+    if form is None:
+        return _bind(op, signature)
+    bound = form.defaults.copy()
+    bound.update(zip(form.names, op.args, strict=False))
+    for name, keyword in form.keywords:
+        bound[name] = op.kwargs[keyword]
+    if form.rest:
+        taken = op.args[len(form.names) :]
+        bound[form.rest] = tuple(taken[0]) if len(taken) == 1 and isinstance(taken[0], tuple | list) else taken
+    return bound
+
+
+@frozen
+class _Form:
+    """How calls are bound that give so many arguments by place and these keywords."""
+
+    names: tuple[str, ...]
+    """The parameters bound by place."""
+    rest: str
+    """The one that takes all further arguments by place, if there is one."""
+    keywords: tuple[tuple[str, str], ...]
+    """Parameters with the keywords that they are given by."""
+    defaults: dict[str, Any]
+
+
+@cache
+def _form(signature: str, count: int, keywords: tuple[str, ...]) -> _Form | None:
+    """The form of calls; None for one that is not bound so plainly, or that does not fit."""
+    every, given = parameters(signature), dict.fromkeys(keywords)
+    place = next((index for index, parameter in enumerate(every) if parameter.rest), len(every))
+    rest = every[place].names[0] if place < len(every) else ""
+    names = [parameter.names[0] for parameter in every[: min(count, place)]]
+    if (count > place and not rest) or rest in given:
+        return None
+    by_keyword, defaults = [], {}
+    for parameter in every[len(names) :]:
+        if parameter.rest:
+            continue
+        aliases = [alias for alias in parameter.names if alias in given]
+        if len(aliases) > 1 or (not aliases and parameter.default is REQUIRED):
+            return None
+        if aliases:
+            by_keyword.append((parameter.names[0], aliases[0]))
+        else:
+            defaults[parameter.names[0]] = parameter.default
+    if len(by_keyword) < len(given):
+        return None
+    return _Form(tuple(names), rest, tuple(by_keyword), defaults)
+
+
+def _bind(op: Op, signature: str) -> dict[str, Any]:
+    """Bind a call of any form, one argument after another."""
     positional, keywords = list(op.args), dict(op.kwargs)
     bound: dict[str, Any] = {}
     for parameter in parameters(signature):

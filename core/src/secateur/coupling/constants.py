@@ -23,13 +23,14 @@ _PLAIN = frozenset({Ref, bool, int, float, str, type(None)})
 def unfollowed(graph: Graph, facts: Facts, labels: Mapping[str, Labels]) -> list[SizeFact]:
     """A fact for every integer that may change with the network and that no rule accounted for."""
     solved = {fact.expr for fact in facts.sizes if isinstance(fact.expr, Attribute)}
+    names = {attribute.name for attribute in solved}  # few of those that are asked for: strides and paddings are not
 
     def may_change(expr: Expr) -> bool:
         if isinstance(expr, AxisLength):
             return labels[expr.value].axes[expr.axis].free
         if isinstance(expr, Arithmetic):
             return may_change(expr.left) or may_change(expr.right)
-        return isinstance(expr, Attribute) and expr in solved
+        return isinstance(expr, Attribute) and expr.name in names and expr in solved
 
     return _constants(graph, facts, may_change)
 

@@ -6,7 +6,6 @@ An operation without a rule fixes all axes of its inputs, with a reason that nam
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -85,8 +84,7 @@ def _refuse_all(graph: Graph, facts: Facts, labels: Mapping[str, Labels]) -> Non
 
 def _source(value: Value, graph: Graph, facts: Facts, unused: str) -> Labels:
     if value.kind in ("parameter", "buffer") and value.dtype.startswith(("float", "bfloat", "complex")):
-        homes = {(op.kind, op.module) for op in graph.consumers.get(value.name, ())}
-        home = homes.pop() if len(homes) == 1 and value.name not in graph.outputs else None
+        home = _home(value.name, graph)
         axes = [
             Source(None, free=True, facts=facts, key=(value.name, axis), length=length, home=home)
             if length > 1
@@ -98,6 +96,15 @@ def _source(value: Value, graph: Graph, facts: Facts, unused: str) -> Labels:
                 facts.fix(axis.atoms, unused)
         return Labels(value.name, tuple(axes))
     return Labels(value.name, tuple(fixed(length, zero=False) for length in value.shape))
+
+
+def _home(name: str, graph: Graph) -> tuple[str, str] | None:
+    """The kind and the module of all operations that read a tensor; None if they differ, or the model returns it."""
+    readers = graph.consumers.get(name, ())
+    if len(readers) == 1 and name not in graph.outputs:
+        return readers[0].kind, readers[0].module
+    homes = {(op.kind, op.module) for op in readers}
+    return homes.pop() if len(homes) == 1 and name not in graph.outputs else None
 
 
 def _apply(
@@ -191,22 +198,39 @@ def _overwrite(op: Op, facts: Facts, labels: dict[str, Labels]) -> None:
 
 
 def _mirror(graph: Graph, facts: Facts, labels: Mapping[str, Labels], adapters: Mapping[str, LayerAdapter]) -> None:
+    known: dict[tuple[str, ...], list[tuple[str, list[Reference]]]] = {}
     for call in graph.calls:
         # A subclass that computes otherwise does no harm: attributes are matched by value, and a contradiction fixes.
-        adapter = next((adapters[kind] for kind in (call.type, *call.bases) if kind in adapters), None)
-        for attribute, references in (adapter.mirrors if adapter else {}).items():
+        kinds = (call.type, *call.bases)
+        mirrors = known.get(kinds)
+        if mirrors is None:
+            mirrors = known[kinds] = _mirrors(kinds, adapters)
+        for attribute, references in mirrors:
             held: Any = graph.attributes.get((call.module, attribute))
             if held is None:
                 continue
-            found = (_referred(reference, call, graph, labels) for reference in references.split("|"))
-            mirrored = next((axis for axis in found if axis is not None), None)
-            if mirrored is not None and held == len(mirrored) and mirrored.free:
-                facts.sizes.append(SizeFact(Attribute(call.module, attribute), mirrored.atoms, None))
+            for reference in references:
+                mirrored = _referred(reference, call, graph, labels)
+                if mirrored is not None:
+                    if held == len(mirrored) and mirrored.free:
+                        facts.sizes.append(SizeFact(Attribute(call.module, attribute), mirrored.atoms, None))
+                    break
 
 
-def _referred(reference: str, call: ModuleCall, graph: Graph, labels: Mapping[str, Labels]) -> Axis | None:
+Reference = tuple[str, int]
+"""A value, `"input"`, `"output"` or the name of a parameter, and an axis of it."""
+
+
+def _mirrors(kinds: tuple[str, ...], adapters: Mapping[str, LayerAdapter]) -> list[tuple[str, list[Reference]]]:
+    """The attributes of modules of a type that mirror an axis, each with what it may be, parsed."""
+    adapter = next((adapters[kind] for kind in kinds if kind in adapters), None)
+    mirrors = adapter.mirrors if adapter else {}
+    return [(attribute, [_parsed(one) for one in several.split("|")]) for attribute, several in mirrors.items()]
+
+
+def _referred(reference: Reference, call: ModuleCall, graph: Graph, labels: Mapping[str, Labels]) -> Axis | None:
     """The axis that `"input:1"` or `"weight:0"` means for one call; None if there is none."""
-    where, axis = _parsed(reference)
+    where, axis = reference
     if where in ("input", "output"):
         names = call.inputs if where == "input" else call.outputs
         name = names[0] if names else ""
@@ -217,7 +241,6 @@ def _referred(reference: str, call: ModuleCall, graph: Graph, labels: Mapping[st
     return axes[axis] if -len(axes) <= axis < len(axes) else None
 
 
-@cache
-def _parsed(reference: str) -> tuple[str, int]:
+def _parsed(reference: str) -> Reference:
     where, _, axis = reference.partition(":")
     return where, int(axis)

@@ -8,16 +8,17 @@ the number of atoms that stay in a vector).
 from __future__ import annotations
 
 import numpy as np
-from attrs import define, field, frozen
+from attrs import define, field
 
 from secateur.coupling.labels import FIXED, Atoms
 from secateur.graph.ir import Op
+from secateur.graph.record import record
 from secateur.graph.sizes import Expr
 
 MEETS_FIXED = "it meets an input of the model or another axis that stays"
 
 
-@frozen(eq=False)
+@record(eq=False)
 class Tie:
     """Atoms of two vectors, index by index, are the same."""
 
@@ -26,7 +27,7 @@ class Tie:
     op: Op | None
 
 
-@frozen(eq=False)
+@record(eq=False)
 class Fix:
     """The atoms of a vector stay. A `silent` fix goes without saying (kernel axes) and is not reported."""
 
@@ -37,7 +38,7 @@ class Fix:
     silent: bool
 
 
-@frozen(eq=False)
+@record(eq=False)
 class Pair:
     """`product[i, j]` leaves exactly if `outer[i]` or `inner[j]` leaves; the product is flattened, row by row."""
 
@@ -47,7 +48,7 @@ class Pair:
     op: Op | None
 
 
-@frozen(eq=False)
+@record(eq=False)
 class Compensation:
     """What is multiplied by (kept / size) ** power when a vector becomes shorter, so that nothing changes by that.
 
@@ -63,7 +64,7 @@ class Compensation:
     """What stands for an attribute that is None."""
 
 
-@frozen(eq=False)
+@record(eq=False)
 class SizeFact:
     """An integer of a call, or an attribute, that must equal the number of atoms of a vector that stay.
 
@@ -80,7 +81,7 @@ class SizeFact:
     """The integer only scales something: units that change it renormalise."""
 
 
-@frozen(eq=False)
+@record(eq=False)
 class Renormalisation:
     """An operation reads the size of a vector: what leaves it changes the scale of what stays.
 

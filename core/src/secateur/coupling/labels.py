@@ -10,7 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import field
+
+from secateur.graph.record import record
 
 Atoms = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -18,7 +20,7 @@ FIXED = 0
 """The atom of everything that stays."""
 
 
-@frozen(eq=False)
+@record(eq=False)
 class Axis:
     """One axis: an atom per index, and whether the tensor is exactly zero on the slices that leave.
 
@@ -36,21 +38,24 @@ class Axis:
         return self._atoms
 
     def __len__(self) -> int:
-        return len(self.atoms)
+        assert self._atoms is not None
+        return len(self._atoms)
 
     @property
     def free(self) -> bool:
         """Whether any index of the axis may leave, as far as is known before solving."""
-        if self._free is None:
-            object.__setattr__(self, "_free", bool(self.atoms.any()))
-        return bool(self._free)
+        known = self._free
+        if known is None:
+            known = bool(self.atoms.any())
+            object.__setattr__(self, "_free", known)
+        return known
 
     def nonzero(self) -> Axis:
         """The same labels on a tensor that may be anything on the slices that leave."""
         return Axis(self.atoms, zero=False, free=self._free) if self.zero else self
 
 
-@frozen(eq=False)
+@record(eq=False)
 class Labels:
     """The labelled axes of one tensor, with the name of its value in the graph."""
 

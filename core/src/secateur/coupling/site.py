@@ -6,7 +6,7 @@ of the output: a sequence of `Axis` for one output, a list of such sequences for
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,8 @@ class Site:
 
     def __getitem__(self, name: str) -> Any:
         """The argument bound to a parameter; tensors (also within tuples) come as `Labels`."""
-        return self._resolve(self._bound[name])
+        argument = self._bound[name]
+        return self._labels[argument.name] if type(argument) is Ref else self._resolve(argument)
 
     def _resolve(self, argument: Any) -> Any:
         if isinstance(argument, Ref):
@@ -80,13 +81,12 @@ class Site:
             self._facts.fix(axis.atoms, reason, hint=hint, op=self.op)
         return fixed(len(axis))
 
-    def stay(self, axes: Iterable[Axis]) -> list[Axis]:
+    def stay(self, axes: Sequence[Axis]) -> list[Axis]:
         """Axes that stay as a matter of course (kernel and other spatial axes): fixed without a reason."""
-        kept = list(axes)
-        for axis in kept:
+        for axis in axes:
             if axis.free and not (isinstance(axis, Source) and axis.stays(self.op)):
                 self._facts.fix(axis.atoms, "", op=self.op, silent=True)
-        return [fixed(len(axis)) for axis in kept]
+        return [fixed(len(axis)) for axis in axes]
 
     def fresh(self, length: int, zero: bool = True) -> Axis:
         """A new axis that can leave independently of every other."""
@@ -141,6 +141,8 @@ class Site:
     def learned(self, tensor: Labels) -> bool:
         """Whether a tensor is a parameter, or computed from parameters alone (a transposed weight)."""
         values, producer = self.graph.values, self.graph.producer
+        if values[tensor.name].kind == "parameter":  # by far the most, and never made by an operation
+            return True
         pending, seen = [tensor.name], set[str]()
         while pending:
             name = pending.pop()

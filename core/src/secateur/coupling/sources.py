@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from attrs import field, frozen
+from attrs import field
 
 from secateur.coupling.facts import Facts
 from secateur.coupling.labels import Atoms, Axis, Labels, fixed
 from secateur.graph.ir import Op
+from secateur.graph.record import record
 
 
-@frozen(eq=False)
+@record(eq=False)
 class Source(Axis):
     """An axis of a parameter or buffer, without a label until one is asked for.
 

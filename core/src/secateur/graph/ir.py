@@ -13,15 +13,16 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-from attrs import define, field, frozen
+from attrs import define, field
 
 from secateur.errors import SecateurError, suggestion
+from secateur.graph.record import record
 from secateur.graph.sizes import Size
 
 ValueKind = Literal["input", "parameter", "buffer", "constant", "activation"]
 
 
-@frozen
+@record
 class Ref:
     """A tensor among the arguments of a call, by the name of its value."""
 
@@ -31,7 +32,7 @@ class Ref:
         return f"%{self.name}"
 
 
-@frozen
+@record
 class Opaque:
     """An argument that is neither a number, a string nor a tensor: kept for printing only."""
 
@@ -41,7 +42,7 @@ class Opaque:
         return self.text
 
 
-@frozen
+@record
 class Source:
     """The line of the user's code that made a call."""
 
@@ -54,7 +55,7 @@ class Source:
         return f"{shown}:{self.line}"
 
 
-@frozen(eq=False)
+@record(eq=False)
 class Value:
     """One tensor of the recorded run: its name, shape, dtype (`"float32"`) and where it came from."""
 
@@ -66,7 +67,7 @@ class Value:
     """The numbers of a small integer or boolean constant, so that index rules can follow it."""
 
 
-@frozen(eq=False, kw_only=True)
+@record(eq=False, kw_only=True)
 class Op:
     """One call: `kind` is the operation's normalised name, `module` the path of the module that made it."""
 
@@ -107,7 +108,7 @@ def _show(argument: Any) -> str:
     return repr(argument)
 
 
-@frozen(eq=False)
+@record(eq=False)
 class ModuleCall:
     """One call of a module: its path, exact type, and the values that went in and came out."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 PLAIN = (bool, int, float, complex, str, bytes, type(None), FunctionType, MethodType, BuiltinFunctionType)
-CONTAINERS = (dict, OrderedDict, set, list)
+CONTAINERS = frozenset({dict, OrderedDict, set, list})
 DEEPEST = 6
 """Containers and objects nested deeper than this are not looked into."""
 
@@ -86,17 +86,21 @@ class Snapshot:
     def _within(self, entries: Iterable[Any], depth: int) -> None:
         if depth >= DEEPEST:
             return
-        known = self._plain
+        known, empty = self._plain, self._empty
         for entry in entries:
             kind = type(entry)
+            if kind in CONTAINERS:
+                if entry:
+                    self.add(entry, depth + 1)
+                else:
+                    empty.append(entry)
+                continue
             plain = known.get(kind)
             if plain is None:
                 plain = known[kind] = _is_plain(kind)
             if plain:
                 continue
-            if kind in CONTAINERS and not entry:
-                self._empty.append(entry)
-            elif kind is tuple:
+            if kind is tuple:
                 self._within(entry, depth + 1)
             else:
                 self.add(entry, depth + 1)

@@ -11,7 +11,7 @@ import operator
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from attrs import frozen
+from secateur.graph.record import record
 
 OPERATIONS: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
@@ -31,7 +31,7 @@ COMPARISONS = {"==": "eq", "!=": "ne", "<": "lt", "<=": "le", ">": "gt", ">=": "
 """Operations whose value is the outcome of a comparison, 0 or 1, with the names of Python's methods."""
 
 
-@frozen
+@record
 class Literal:
     """A number written in the source, or one whose origin was lost."""
 
@@ -41,7 +41,7 @@ class Literal:
         return str(self.value)
 
 
-@frozen
+@record
 class AxisLength:
     """The length of one axis of a value: `x.shape[1]`."""
 
@@ -52,7 +52,7 @@ class AxisLength:
         return f"{self.value}.shape[{self.axis}]"
 
 
-@frozen
+@record
 class Attribute:
     """An integer held by a module, `attn.num_heads`, or one entry of a tuple of integers it holds."""
 
@@ -65,7 +65,7 @@ class Attribute:
         return path if self.index is None else f"{path}[{self.index}]"
 
 
-@frozen
+@record
 class Arithmetic:
     """Two expressions joined by one of + - * // %, or compared."""
 
@@ -80,7 +80,7 @@ class Arithmetic:
 Expr = Literal | AxisLength | Attribute | Arithmetic
 
 
-@frozen
+@record
 class Size:
     """An integer argument of a call: its value when recorded, and the expression it came from."""
 

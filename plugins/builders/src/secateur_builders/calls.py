@@ -93,8 +93,9 @@ def calling_line() -> Source | None:
     frame: FrameType | None = sys._getframe(2)  # past the caller, which is of this package
     while frame is not None:
         code = frame.f_code
-        if not is_library(code.co_filename):
-            return _line(code.co_filename, frame.f_lineno)
+        file = code.co_filename
+        if not is_library(file):
+            return _line(file, frame.f_lineno)
         if code.co_name == "build" and frame.f_globals.get("__name__") == "secateur_builders.trace":
             return None
         frame = frame.f_back

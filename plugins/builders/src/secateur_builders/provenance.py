@@ -77,9 +77,10 @@ class TrackedInt(int):
     @property
     def expr(self) -> Expr:
         """Where it came from; of an integer that a module holds it is made here, since of most nobody ever asks."""
-        if self._expr is None:
-            self._expr = Attribute(*self.home)
-        return self._expr
+        known = self._expr
+        if known is None:
+            known = self._expr = Attribute(*self.home)
+        return known
 
     def __reduce__(self) -> tuple[Any, ...]:
         return int, (bare(self),)

@@ -191,19 +191,21 @@ class Recorder(TorchFunctionMode):
         outputs: list[Tensor],
         in_place: bool,
     ) -> None:
+        record = self.record
         self.met = dict.fromkeys([self.name_of(tensor) for tensor in tensors]) if tensors else {}
         refer = self._refer
         positional = tuple([written(entry, refer) for entry in args])
         keywords = {key: written(entry, refer) for key, entry in kwargs.items()} if kwargs else {}
         inputs = tuple(self.met)
-        self.record.used.update(inputs)
+        record.used.update(inputs)
         overwrites = self._aliases_of(outputs) if in_place else ()
-        name = self._name_of_op(kind, self.record.names)
+        module = self.stack[-1] if self.stack else ""
+        name = fresh_name(f"{module}.{kind}" if module else kind, record.ops, record.names)
         made = tuple([self.define(name, output, "activation") for output in outputs])
-        self.record.ops[name] = Op(
+        record.ops[name] = Op(
             name=name,
             kind=kind,
-            module=self.stack[-1] if self.stack else "",
+            module=module,
             inputs=inputs,
             outputs=made,
             args=positional,

@@ -37,12 +37,18 @@ class StandIns:
 
 
 @contextmanager
-def substituted(model: nn.Module, device: Device, training: bool, readers: Readers | None = None) -> Iterator[StandIns]:
+def substituted(
+    model: nn.Module,
+    device: Device,
+    training: bool,
+    readers: Readers | None = None,
+    modules: list[tuple[str, nn.Module]] | None = None,
+) -> Iterator[StandIns]:
     """Run the body with stand-ins in the model, in eval or training mode, and restore everything.
 
-    `readers`: finds out who reads the modules' flag `training` meanwhile.
+    `readers`: finds out who reads the modules' flag `training` meanwhile. `modules`: the model's, if they are at hand.
     """
-    modules = modules_of(model)
+    modules = modules_of(model) if modules is None else modules
     with preserved(model, modules):
         stand_ins = StandIns(paths={id(module): path for path, module in modules})
         _swap_tensors(modules, device, stand_ins)

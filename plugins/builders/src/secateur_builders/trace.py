@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from secateur_builders.recorder import Record
     from secateur_builders.substitute import Device, StandIns
 
+    Modules = list[tuple[str, nn.Module]]
+
 Inputs = tuple[Any, ...] | Mapping[str, Any]
 
 HIDDEN = "hidden_call"
@@ -41,7 +43,7 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
     if not isinstance(model, nn.Module):
         raise CaptureError(f"expected a torch.nn.Module, got {type(model).__name__}", where="model")
     modules = check_modules(model)
-    record, run, readers = _first_run(model, example_inputs)
+    record, run, readers = _first_run(model, example_inputs, modules)
     if not record.ops:
         raise CaptureError(
             f"no torch operation was seen while {type(model).__name__} ran",
@@ -54,7 +56,7 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
     if readers.depends or any(op.kind in FUSED for op in record.ops.values()):
         longer = record.longer()
         try:
-            trained = _run(model, example_inputs, longer, run.device, training=True)
+            trained = _run(model, example_inputs, longer, run.device, training=True, modules=modules)
         except Exception as error:  # noqa: BLE001 - such a model is used in eval mode only; the plan says so
             failure = f"{type(error).__name__}: {error}".splitlines()[0]
         else:
@@ -83,7 +85,7 @@ def build(model: nn.Module, example_inputs: Inputs) -> Graph:
     )
 
 
-def _first_run(model: nn.Module, inputs: Inputs) -> tuple[Record, _Run, Readers]:
+def _first_run(model: nn.Module, inputs: Inputs, modules: Modules) -> tuple[Record, _Run, Readers]:
     """Run in eval mode: without data and seeing who reads the flag `training`; without seeing; on real tensors."""
     from secateur_builders.flags import Readers
     from secateur_builders.recorder import Record
@@ -92,7 +94,7 @@ def _first_run(model: nn.Module, inputs: Inputs) -> tuple[Record, _Run, Readers]
     for device, readers in attempts:
         record = Record()
         try:
-            run = _run(model, inputs, record, device, training=False, readers=readers)
+            run = _run(model, inputs, record, device, training=False, readers=readers, modules=modules)
         except Exception as error:
             if device == "real":  # the failures before are retried; this one is the user's
                 raise _failure(model, error) from error
@@ -132,6 +134,7 @@ def _run(
     intercept: Intercept | None = None,
     scales: Mapping[str, int] | None = None,
     readers: Readers | None = None,
+    modules: Modules | None = None,
 ) -> _Run:
     from torch.utils import _pytree as pytree
 
@@ -141,7 +144,7 @@ def _run(
     from secateur_builders.substitute import substituted
 
     leaves, structure = pytree.tree_flatten(inputs)
-    with substituted(model, device, training, readers) as stand_ins:
+    with substituted(model, device, training, readers, modules) as stand_ins:
         run = _Run(stand_ins, device)
         recorder = Recorder(record, stand_ins.paths, device == "meta", training, intercept, scales)
         for name, tensor in stand_ins.tensors.items():

@@ -36,13 +36,14 @@ def instance_norm(site: Site) -> Sequence[Axis]:
 def _channel_norm(site: Site, averaged: Sequence[Axis]) -> Sequence[Axis]:
     batch, axis, *space = site["input"].axes
     for other in (batch, *space):
-        if other in averaged:
+        if other.free and other in averaged:
             site.fix(other, f"{site.op.kind} takes its statistics over it")
-    zero = stays_zero(axis, site["weight"], site["bias"], site["running_mean"])
-    for name in ("running_mean", "running_var", "weight", "bias"):
-        if site[name] is not None:
-            axis = site.tie(axis, site[name][0])
-    return [batch.nonzero(), Axis(axis.atoms, zero), *(entry.nonzero() for entry in space)]
+    mean, variance, weight, bias = [site[name] for name in ("running_mean", "running_var", "weight", "bias")]
+    zero = stays_zero(axis, weight, bias, mean)
+    for vector in (mean, variance, weight, bias):
+        if vector is not None:
+            axis = site.tie(axis, vector[0])
+    return [batch.nonzero(), Axis(axis.atoms, zero, free=axis.free), *[entry.nonzero() for entry in space]]
 
 
 def stays_zero(data: Axis, weight: Labels | None, bias: Labels | None, mean: Labels | None = None) -> bool:

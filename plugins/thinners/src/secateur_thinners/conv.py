@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING
 
-from secateur.coupling.labels import Axis, fixed
+from secateur.coupling.labels import Axis, Labels, fixed
 from secateur.coupling.site import Site, int_of
 from secateur.hookspecs import hookimpl
 from secateur.records import Contraction, LayerAdapter, OpRule
@@ -25,7 +25,8 @@ TRANSPOSED = "input, weight, bias=None, stride=1, padding=0, output_padding=0, g
 
 def conv(site: Site) -> Sequence[Axis]:
     """The weight is [G*J, I, *kernel], the input [(batch,) G*I, *space]."""
-    weight, channels = site["weight"], _channels(site)
+    data, weight = site["input"], site["weight"]
+    channels = _channels(site, data, weight)
     groups, learned = int_of(site["groups"]), site.learned(weight)
     if groups == 1:
         site.contract(channels, weight[1], reads=learned)
@@ -35,39 +36,38 @@ def conv(site: Site) -> Sequence[Axis]:
         written, _ = site.split(weight[0], groups, len(weight[0]) // groups)
         site.tie(outer, written)
         site.require(site["groups"], outer, "the number of groups")
-    return _output(site, weight[0])
+    return _output(site, data, weight, weight[0])
 
 
 def conv_transpose(site: Site) -> Sequence[Axis]:
     """The weight is [G*I, J, *kernel], the input [(batch,) G*I, *space]."""
-    weight, channels = site["weight"], _channels(site)
+    data, weight = site["input"], site["weight"]
+    channels = _channels(site, data, weight)
     groups, learned = int_of(site["groups"]), site.learned(weight)
     site.contract(channels, weight[0], reads=learned)
     if groups == 1:
-        return _output(site, weight[1])
+        return _output(site, data, weight, weight[1])
     outer, _ = site.split(channels, groups, len(channels) // groups)
     site.require(site["groups"], outer, "the number of groups")
-    return _output(site, site.merge(outer, weight[1]))
+    return _output(site, data, weight, site.merge(outer, weight[1]))
 
 
-def _channels(site: Site) -> Axis:
+def _channels(site: Site, data: Labels, weight: Labels) -> Axis:
     """The channel axis of the input; the kernel's axes stay, and so does what they slide over."""
-    data, weight = site["input"], site["weight"]
     space = len(weight) - 2
     site.stay(weight.axes[2:])
     for axis in data.axes[len(data) - space :]:
-        site.fix(axis, "a convolution slides over it")
-    channels: Axis = data[-(space + 1)]
-    return channels
+        if axis.free:
+            site.fix(axis, "a convolution slides over it")
+    return data[-(space + 1)]
 
 
-def _output(site: Site, channels: Axis) -> Sequence[Axis]:
-    data, bias = site["input"], site["bias"]
-    space = len(site["weight"]) - 2
+def _output(site: Site, data: Labels, weight: Labels, channels: Axis) -> Sequence[Axis]:
+    bias, space, shape = site["bias"], len(weight) - 2, site.shape
     if bias is not None:
         channels = site.tie(channels, bias[0])
     batch = [axis.nonzero() for axis in data.axes[: len(data) - space - 1]]
-    return [*batch, channels, *(fixed(length) for length in site.shape[len(site.shape) - space :])]
+    return [*batch, channels, *[fixed(length) for length in shape[len(shape) - space :]]]
 
 
 def conv_macs(op: Op, graph: Graph) -> int:

@@ -51,17 +51,20 @@ def broadcast(site: Site, tensors: Iterable[Any], zero: Callable[[Iterable[bool]
         raise NotImplementedError("the shape of its results depends on values")
     labelled = [tensor for tensor in tensors if isinstance(tensor, Labels)]
     made = []
-    for place, length in enumerate(site.shape):
-        axes = [t[place - len(site.shape)] if len(site.shape) - place <= len(t) else None for t in labelled]
-        full = [axis for axis in axes if axis is not None and len(axis) == length]
-        for axis in axes:
-            if axis is not None and len(axis) != length:
-                site.fix(axis, "it is stretched over other channels")
+    shape = site.shape
+    for place, length in enumerate(shape):
+        back = place - len(shape)
+        axes = [t.axes[back] for t in labelled if -back <= len(t.axes)]
+        full = [axis for axis in axes if len(axis) == length]
+        if len(full) < len(axes):
+            for axis in axes:
+                if len(axis) != length:
+                    site.fix(axis, "it is stretched over other channels")
         result = full[0] if full else fixed(length)
         for axis in full[1:]:
             result = site.tie(result, axis)
-        is_zero = zero(axis is not None and len(axis) == length and axis.zero for axis in axes)
-        made.append(Axis(result.atoms, is_zero))
+        flags = [axis.zero for axis in full]
+        made.append(Axis(result.atoms, zero([*flags, *[False] * (len(labelled) - len(full))]), free=result.free))
     return made
 
 
