@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -142,3 +144,11 @@ def test_a_dim_answers_to_parameters_that_write_it_and_not_to_those_that_read_it
     assert matching("layer1.conv.weight", DIMS, "prune") == [0]
     with pytest.raises(PlanError, match=r"reader\.weight"):
         matching("reader.weight", DIMS, "prune")
+
+
+def test_the_name_of_a_dim_that_stays_does_not_mean_its_namesakes() -> None:
+    weights = {("q.weight", 0): np.arange(4)[:, None]}
+    namesake = SimpleNamespace(name="q:2", slices=weights, readers=frozenset())
+    with pytest.raises(PlanError, match="'q' cannot be pruned: its size is read"):
+        matching("q", [namesake], "prune", {"q": "its size is read"})
+    assert matching("q*", [namesake], "prune", {"q": "its size is read"}) == [0]

@@ -52,6 +52,8 @@ def matching(pattern: str, dims: Sequence[NamedDim], where: str, staying: Stayin
     """The positions of the dims a glob matches; none at all is a `PlanError` with the reason, or a suggestion."""
     named = [names_of(dim) for dim in dims]
     exact = [i for i, dim in enumerate(dims) if dim.name == pattern]
+    if not exact and pattern in staying and any(dim.name.startswith(f"{pattern}:") for dim in dims):
+        raise PlanError(f"{pattern!r} cannot be pruned: {staying[pattern]}", where=where)  # a dim of that name stays
     found = exact or [i for i, names in enumerate(named) if any(fnmatchcase(name, pattern) for name in names)]
     if not found:
         for name, reason in staying.items():
