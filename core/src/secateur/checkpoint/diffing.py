@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from secateur.checkpoint.contents import MODEL
@@ -50,7 +51,7 @@ def diff(first: str | os.PathLike[str], second: str | os.PathLike[str]) -> dict[
         "training": [
             row
             for part in ("scheduler", "lr_schedulers", "rng", "generators", "extra")
-            for row in _trees(part, a.trees.get(part), b.trees.get(part))
+            for row in _part(part, a.trees.get(part), b.trees.get(part))
         ],
         "position": [a.position, b.position],
     }
@@ -115,6 +116,14 @@ def _optimizer(a: Checkpoint, b: Checkpoint) -> list[list[Any]]:
     return _trees("optimizer", tree(a), tree(b))
 
 
+def _part(name: str, one: Any, other: Any) -> list[list[Any]]:
+    """Where two parts differ; how far random states are apart means nothing."""
+    rows = _trees(name, one, other)
+    if rows and one is not None and other is not None and name in ("rng", "generators"):
+        return [[name, "one state", "another"]]
+    return rows
+
+
 def _trees(name: str, one: Any, other: Any) -> list[list[Any]]:
     """All places where two trees differ: [place, first, second]."""
     import torch
@@ -129,7 +138,8 @@ def _trees(name: str, one: Any, other: Any) -> list[list[Any]]:
         gap = difference(one, other)
         return [] if gap is None else [[name, "largest difference", gap["absolute"]]]
     told = [_told(value) for value in (one, other)]
-    return [] if told[0] == told[1] or (one != one and other != other) else [[name, *told]]
+    nan = all(isinstance(value, float) and isnan(value) for value in told)
+    return [] if nan or told[0] == told[1] else [[name, *told]]
 
 
 def _told(value: Any) -> Any:

@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from secateur.cli import new_command, plan_command, plugins_command, run_command, schema_command, thin_command
+from secateur.cli import (
+    diff_command,
+    export_command,
+    inspect_command,
+    new_command,
+    plan_command,
+    plugins_command,
+    run_command,
+    schema_command,
+    thin_command,
+)
 from secateur.hookspecs import hookimpl
 from secateur.records import Command
 
@@ -11,6 +21,9 @@ from secateur.records import Command
 def secateur_commands() -> list[Command]:
     """Add the commands of the core."""
     return [
+        diff_command.COMMAND,
+        inspect_command.COMMAND,
+        export_command.COMMAND,
         new_command.COMMAND,
         plan_command.COMMAND,
         plugins_command.COMMAND,
