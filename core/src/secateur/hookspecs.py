@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         LayerAdapter,
         ModelEntry,
         OpRule,
+        OptimizerRule,
     )
     from secateur.thinning.plan import Plan
     from secateur.thinning.report import Report
@@ -113,6 +114,23 @@ def secateur_layer_adapters() -> Iterable[LayerAdapter]:
         def secateur_layer_adapters():
             return [LayerAdapter(name="linear", types=("torch.nn.modules.linear.Linear",),
                                  mirrors={"in_features": "input:-1", "out_features": "output:-1"})]
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def secateur_optimizer_rules() -> Iterable[OptimizerRule]:
+    """Add optimizer rules: how the state of an optimizer is cut with its parameters. Those of `torch.optim` are known.
+
+    An optimizer needs no rule if it keeps nothing but tensors of the parameter's shape and single numbers.
+
+    Example::
+
+        @hookimpl
+        def secateur_optimizer_rules():
+            row, column = StateEntry(means=(-1,)), StateEntry(means=(-2,))     # of gradients squared
+            return [OptimizerRule(name="came", types=("came_pytorch.CAME.CAME",),
+                                  entries={"exp_avg_sq_row": row, "exp_avg_sq_col": column})]
     """
     raise NotImplementedError
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     import numpy as np
     from torch import Tensor, nn
+    from torch.optim import Optimizer
 
     from secateur.coupling.site import Site
     from secateur.graph.ir import Graph, Op
@@ -33,6 +34,8 @@ __all__ = [
     "LayerAdapter",
     "ModelEntry",
     "OpRule",
+    "OptimizerRule",
+    "StateEntry",
 ]
 
 
@@ -135,6 +138,50 @@ class Criterion:
     def __attrs_post_init__(self) -> None:
         if (self.score is None) == (self.collector is None):
             raise TypeError(f"the criterion {self.name!r} needs either a score or a collector")
+
+
+@frozen(kw_only=True)
+class StateEntry:
+    """How one entry of an optimizer's state lies along the axes of its parameter.
+
+    An axis that it is a mean or a sum over has length 1 in it, or is not there. All other axes are the parameter's, and
+    are cut like the parameter's.
+    """
+
+    means: tuple[int, ...] = ()
+    """Axes of the parameter that it is a mean over. What leaves has no gradient, but was counted: of N indices n stay,
+    and the entry is multiplied by N / n."""
+    sums: tuple[int, ...] = ()
+    """Axes of the parameter that it is a sum over: the entry stays."""
+    cut: Callable[[Tensor, tuple[int, ...], Mapping[int, np.ndarray[Any, Any]]], Tensor] | None = None
+    """Anything else: from the entry, the parameter's shape and {axis: sorted indices that leave}, the new entry, a new
+    tensor."""
+
+
+@frozen(kw_only=True)
+class OptimizerRule:
+    """How what an optimizer keeps of each parameter is cut when the parameter is.
+
+    An entry of `optimizer.state[parameter]` that is not listed is cut like the parameter if it has its shape, and stays
+    if it is a single number; one of another shape is refused.
+    """
+
+    name: str
+    types: tuple[str, ...]
+    """Qualified names of optimizer classes, `"torch.optim.adam.Adam"`; a subclass is served by its nearest base."""
+    entries: Mapping[str, StateEntry] = field(factory=dict)
+    """{key of an entry: how it lies along the axes of the parameter}"""
+    step_scale: Callable[[Mapping[str, Any], tuple[int, ...]], float] | None = None
+    """What the length of a step owes to the shape of the parameter, from the parameter group's settings and a shape. If
+    it is another number for the thin shape, training on would not be the same, and is done on request only."""
+    reason: str = ""
+    """Why steps depend on shapes, or why its state cannot be cut, as it follows the optimizer's name in a message:
+    `"keeps one history for all parameters together"`."""
+    follows: bool = True
+    """False: its state can never be cut, for this `reason`."""
+    make: Callable[[Sequence[nn.Parameter]], Optimizer] | None = None
+    """Makes one for the contract kit, if parameters alone are not enough or its defaults hardly move them."""
+    summary: str = ""
 
 
 @frozen(kw_only=True)

@@ -10,7 +10,16 @@ from attrs import frozen
 
 from secateur.errors import PluginError
 from secateur.plugins.registry import no_aliases, own_name
-from secateur.records import Command, Criterion, DatasetEntry, GraphBuilder, LayerAdapter, ModelEntry, OpRule
+from secateur.records import (
+    Command,
+    Criterion,
+    DatasetEntry,
+    GraphBuilder,
+    LayerAdapter,
+    ModelEntry,
+    OpRule,
+    OptimizerRule,
+)
 
 if TYPE_CHECKING:
     from secateur.pruning.base import Pruner
@@ -120,6 +129,13 @@ ADAPTERS: Final[Kind[LayerAdapter]] = Kind(
     accepts=_is(LayerAdapter),
     keys=lambda adapter: adapter.types,
 )
+OPTIMIZER_RULES: Final[Kind[OptimizerRule]] = Kind(
+    hook="secateur_optimizer_rules",
+    noun="optimizer rule",
+    wanted="OptimizerRule",
+    accepts=_is(OptimizerRule),
+    keys=lambda rule: rule.types,
+)
 MODELS: Final[Kind[ModelEntry]] = Kind(
     hook="secateur_models", noun="model", wanted="ModelEntry", accepts=_is(ModelEntry)
 )
@@ -135,6 +151,7 @@ KINDS: Final[tuple[Kind[Any], ...]] = (
     BUILDERS,
     OP_RULES,
     ADAPTERS,
+    OPTIMIZER_RULES,
     MODELS,
     DATASETS,
     COMMANDS,

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         LayerAdapter,
         ModelEntry,
         OpRule,
+        OptimizerRule,
     )
     from secateur.thinning.plan import Plan
     from secateur.thinning.report import Report
@@ -202,6 +203,11 @@ class PluginManager:
     def adapters(self) -> Registry[LayerAdapter]:
         """Layer adapters by the qualified name of each module type they handle."""
         return self._registry(kinds.ADAPTERS)
+
+    @property
+    def optimizer_rules(self) -> Registry[OptimizerRule]:
+        """Optimizer rules by the qualified name of each optimizer class they are for."""
+        return self._registry(kinds.OPTIMIZER_RULES)
 
     @property
     def models(self) -> Registry[ModelEntry]:

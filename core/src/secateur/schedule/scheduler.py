@@ -37,7 +37,7 @@ from secateur.schedule.remembering import remember
 from secateur.schedule.running import PolicyRun
 from secateur.schedule.state import load_state, save_state, seen_before
 from secateur.schedule.thinner import Thinner
-from secateur.thinning.optimizer import NOT_FOLLOWED
+from secateur.thinning.optimizer import unfollowed
 from secateur.thinning.plan import Plan
 from secateur.thinning.planner import make_plan
 from secateur.thinning.recipe import annotate
@@ -330,7 +330,7 @@ class Scheduler:
                 run.view.collector.detach()
         plan = self.plan()
         by = {"schedule": self.schedule.source, "policy": f"{policy.kind} {policy.name}"}
-        pruners = [run.policy.name for run in self.runs if run.decision.units or run.decision.factors]
+        pruners = [run.policy.name for run in self.runs if any(map(len, run.decision.units.values()))]
         self.reports.append(thin(self.model, plan, self.optimizer, verify=verify))
         annotate(self.model, [{**by, "pruners": pruners, "epoch": epoch, "step": step}])
         self.network.look()
@@ -344,10 +344,9 @@ class Scheduler:
 
 def _check_optimizer(optimizer: Optimizer, policy: Policy) -> None:
     """Say now, not hours later, that the optimizer could not be thinned along."""
-    name = type(optimizer).__name__
-    if name in NOT_FOLLOWED:
+    if reason := unfollowed(optimizer):
         raise ConfigError(
-            f"the network cannot be thinned while it trains with {name}, which {NOT_FOLLOWED[name]}",
+            f"the network cannot be thinned while it trains with {type(optimizer).__name__}, which {reason}",
             where=policy.where,
             hint="train with another optimizer, or thin after training",
         )

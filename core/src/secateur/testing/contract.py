@@ -41,6 +41,7 @@ LAWS: Mapping[str, tuple[str, ...]] = {
     ),
     "secateur_op_rules": ("rules:is_well_formed", "rules:what_leaves_leaves_exactly"),
     "secateur_layer_adapters": ("adapters:names_what_exists", "adapters:attributes_say_what_shapes_are"),
+    "secateur_optimizer_rules": ("optimizers:is_well_formed", "optimizers:follows_the_masked_network"),
 }
 """{hook: the laws of its records}: modules of this package and functions of one record, imported when tried."""
 REGISTRIES = {
@@ -50,6 +51,7 @@ REGISTRIES = {
     "secateur_graph_builders": "builders",
     "secateur_op_rules": "op_rules",
     "secateur_layer_adapters": "adapters",
+    "secateur_optimizer_rules": "optimizer_rules",
     "secateur_models": "models",
     "secateur_datasets": "datasets",
     "secateur_commands": "commands",

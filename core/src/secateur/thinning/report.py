@@ -17,6 +17,8 @@ class Report:
     parameters_after: int
     seconds: float
     difference: Difference | None
+    notes: tuple[str, ...] = ()
+    """What the user should know of the optimizers: steps that got another length, and the like."""
 
     @property
     def share(self) -> float:
@@ -32,5 +34,7 @@ class Report:
             f"({self.share:.1%} left) in {self.seconds:.2f} s"
         )
         if self.difference is None:
-            return f"{text}; not verified"
-        return f"{text}; {self.plan.reference} and thinned differ by {self.difference.relative:.1e} (relative)"
+            text = f"{text}; not verified"
+        else:
+            text = f"{text}; {self.plan.reference} and thinned differ by {self.difference.relative:.1e} (relative)"
+        return "\n".join([text, *self.notes])

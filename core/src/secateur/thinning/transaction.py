@@ -3,14 +3,15 @@
 The thin network is rehearsed on tensors without data, and all new tensors are computed first. Then parameters keep
 their identity and get new data, so that the optimizer and references of the user's stay valid; gradients and optimizer
 state are cut alike, attributes set. The thin network is run and compared with the masked one. Anything that fails puts
-everything back. Copies of the model (EMA) and other optimizers are not known here: thin them alike, or make them anew.
+everything back. Copies of the model (moving averages) are cut in the same transaction, by the same plan.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import ExitStack, contextmanager
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from secateur.errors import SecateurError, ThinError, VerificationError
 from secateur.graph.capture import normalise_inputs
 from secateur.plugins import current
 from secateur.thinning.conditions import check_fits
+from secateur.thinning.copies import aliases, copies_in
+from secateur.thinning.graphs import check_not_replicated, held_accumulators, warn_off
 from secateur.thinning.masking import folded
-from secateur.thinning.optimizer import optimizer_cuts
+from secateur.thinning.optimizer import follow, optimizers_in
 from secateur.thinning.plan import Indices, Plan
 from secateur.thinning.recipe import record, rewinding
 from secateur.thinning.reference import reference
@@ -38,20 +41,29 @@ if TYPE_CHECKING:
 def thin(
     model: nn.Module,
     plan: Plan,
-    optimizer: Optimizer | None = None,
+    optimizer: Optimizer | Iterable[Optimizer] | None = None,
     *,
+    also: Any = (),
     verify: bool = True,
     example_inputs: Any = None,
+    rescale_steps: bool = False,
 ) -> Report:
     """Make a model physically smaller, in place, as planned; nothing is changed if anything fails.
 
-    `optimizer`: its state is cut with the parameters, which stay the same objects. `verify`: run the masked and the
-    thin network on the example inputs (those of the plan, unless given here) and compare.
+    `optimizer`: one or several; their state is cut with the parameters, which stay the same objects. `also`: a copy of
+    the model or several, cut by the same plan: an `AveragedModel` or another module with the same parameter names (or
+    one that has it as its `module`), or a dict {name: tensor}, whose entries are replaced. `verify`: run the masked and
+    the thin network on the example inputs (those of the plan, unless given here) and compare. `rescale_steps`: accept
+    optimizers whose steps depend on the shapes of parameters (Adafactor, Muon): the thin network's steps have another
+    length than the masked one's; without it they are refused where that is so.
 
-    Raises `ThinError` if the plan does not fit, `VerificationError` if the outputs differ.
+    Raises `ThinError` if the plan does not fit the model or a copy, or an optimizer cannot follow it;
+    `VerificationError` if the outputs differ.
     """
     start = time.perf_counter()
     check_fits(model, plan)
+    optimizers = optimizers_in(optimizer)
+    modules, tables = copies_in(also, model, plan)
     inputs = plan.example_inputs if example_inputs is None else normalise_inputs(example_inputs)
     inputs = telling(inputs) if inputs is not None else None
     if verify and inputs is None:
@@ -71,12 +83,13 @@ def thin(
                 where="thin",
                 hint="let forward return what counts, or give verify=False",
             )
-        _commit(model, plan, optimizer, journal)
+        notes = _commit([model, *modules], tables, plan, optimizers, journal, rescale_steps=rescale_steps)
         difference = _verified(model, plan, inputs, masked) if verify else None
-        journal.callback(rewinding(model))
-        record(model, plan)
+        for each in (model, *modules):
+            journal.callback(rewinding(each))
+            record(each, plan)
         after = sum(parameter.numel() for parameter in model.parameters())
-        report = Report(plan, before, after, time.perf_counter() - start, difference)
+        report = Report(plan, before, after, time.perf_counter() - start, difference, tuple(notes))
         current().model_thinned(report)
     return report
 
@@ -85,7 +98,7 @@ def replay(model: nn.Module, plan: Plan) -> None:
     """Cut a model as a plan says, without running it or telling any plugin: to rebuild what was thinned before."""
     check_fits(model, plan)
     with _all_or_nothing() as journal:
-        _commit(model, plan, None, journal)
+        _commit([model], [], plan, (), journal)
         journal.callback(rewinding(model))
         record(model, plan)
 
@@ -109,31 +122,71 @@ def _all_or_nothing() -> Iterator[ExitStack]:
         journal.pop_all()
 
 
-def _commit(model: nn.Module, plan: Plan, optimizer: Optimizer | None, journal: ExitStack) -> None:
+def _commit(
+    models: Sequence[nn.Module],
+    tables: Sequence[MutableMapping[str, Tensor]],
+    plan: Plan,
+    optimizers: Sequence[Optimizer],
+    journal: ExitStack,
+    *,
+    rescale_steps: bool = False,
+) -> list[str]:
+    """Compute all that is new, then put it into the model (the first), its copies and the optimizers.
+
+    Returns what the user should know of the optimizers.
+    """
     import torch
 
-    tensors = named_tensors(model)
+    parameters = dict(models[0].named_parameters())
+    check_not_replicated(parameters[name] for name in plan.cuts if name in parameters)
     with torch.no_grad():
-        altered = _altered(tensors, plan)
-        data = altered | {name: _cut(altered.get(name, tensors[name].data), axes) for name, axes in plan.cuts.items()}
-        grads = {
-            name: _cut(grad, plan.cuts.get(name, {}))
-            for name in data
-            if (grad := tensors[name].grad if tensors[name].is_leaf else None) is not None
-        }
-        states = (
-            optimizer_cuts(optimizer, dict(model.named_parameters()), plan.cuts, _cut) if optimizer is not None else []
-        )
-    for name, tensor in data.items():
-        _set_data(tensors[name], tensor, grads.get(name), journal)
-    for table, key, tensor in states:
-        old = table[key]
-        journal.callback(table.__setitem__, key, old)
-        table[key] = tensor
-    for (module, attribute), (_, new) in plan.attributes.items():
-        old = get_attribute(model, module, attribute)
-        journal.callback(_put_back, model, module, attribute, old)
-        set_attribute(model, module, attribute, list(new) if isinstance(old, list) else new)
+        networks = [_changes(named_tensors(model), plan) for model in models]
+        entries = [change for table in tables for change in _entries(table, aliases(models[0]), plan)]
+        followed = follow(optimizers, parameters, plan.cuts, _cut, rescale_steps=rescale_steps)
+    for handle in warn_off(_held(models, plan)):
+        journal.callback(handle.remove)
+    for tensor, data, grad in chain.from_iterable(networks):
+        _set_data(tensor, data, grad, journal)
+    for table, key, new in [*entries, *followed.updates]:
+        journal.callback(table.__setitem__, key, table[key])
+        table[key] = new
+    for model in models:
+        for (module, attribute), (_, size) in plan.attributes.items():
+            old = get_attribute(model, module, attribute)
+            journal.callback(_put_back, model, module, attribute, old)
+            set_attribute(model, module, attribute, list(size) if isinstance(old, list) else size)
+    return followed.notes
+
+
+def _held(models: Iterable[nn.Module], plan: Plan) -> list[Any]:
+    """The gradient accumulators of what is cut that graphs of the user's keep alive."""
+    found: list[Any] = []
+    for model in models:
+        tensors = named_tensors(model)
+        found += held_accumulators({name: tensors[name] for name in plan.cuts}).values()
+    return found
+
+
+def _changes(tensors: Mapping[str, Tensor], plan: Plan) -> list[tuple[Tensor, Tensor, Tensor | None]]:
+    """What each tensor of a network that changes becomes: (the tensor, its new data, its new gradient)."""
+    altered = _altered(tensors, plan)
+    data = altered | {name: _cut(altered.get(name, tensors[name].data), axes) for name, axes in plan.cuts.items()}
+    found = []
+    for name, new in data.items():
+        grad = tensors[name].grad if tensors[name].is_leaf else None
+        found.append((tensors[name], new, None if grad is None else _cut(grad, plan.cuts.get(name, {}))))
+    return found
+
+
+def _entries(
+    table: MutableMapping[str, Tensor], names: Mapping[str, str], plan: Plan
+) -> Iterator[tuple[MutableMapping[str, Tensor], str, Tensor]]:
+    """What the entries of a table {name: tensor} become; `names`: {name: the one that the plan knows}."""
+    changing = plan.cuts.keys() | {scaling.parameter for scaling in plan.scalings}
+    for name, known in names.items():
+        if name in table and known in changing:
+            altered = _altered({known: table[name]}, plan)
+            yield table, name, _cut(altered.get(known, table[name].data), plan.cuts.get(known, {}))
 
 
 def _put_back(model: nn.Module, module: str, attribute: str, old: Any) -> None:
@@ -147,6 +200,8 @@ def _altered(tensors: Mapping[str, Tensor], plan: Plan) -> dict[str, Tensor]:
 
     found: dict[str, Tensor] = {}
     for scaling in plan.scalings:
+        if scaling.parameter not in tensors:
+            continue
         tensor = found.setdefault(scaling.parameter, tensors[scaling.parameter].data.clone())
         rows = slice(None) if scaling.indices is None else torch.from_numpy(scaling.indices).to(tensor.device)
         tensor[rows] *= scaling.factor
