@@ -24,7 +24,6 @@ from attrs import evolve
 
 from secateur.config import Node, load
 from secateur.coupling.analysis import Coupling
-from secateur.errors import ConfigError
 from secateur.plugins import PluginManager, current
 from secateur.pruning.base import Array, Pruner
 from secateur.pruning.regularizer import Regularizer
@@ -36,8 +35,7 @@ from secateur.schedule.rates import Rates
 from secateur.schedule.remembering import remember
 from secateur.schedule.running import PolicyRun
 from secateur.schedule.state import load_state, save_state, seen_before
-from secateur.schedule.thinner import Thinner
-from secateur.thinning.optimizer import unfollowed
+from secateur.schedule.thinner import Thinner, check_optimizer
 from secateur.thinning.plan import Plan
 from secateur.thinning.planner import make_plan
 from secateur.thinning.recipe import annotate
@@ -93,7 +91,7 @@ class Scheduler:
             run.new_collector()
         for policy in schedule.policies:
             if isinstance(policy.instance, Thinner):
-                _check_optimizer(optimizer, policy)
+                check_optimizer(optimizer, policy.where)
         self.masking = Masking(self.network, self.runs)
         self.rates = Rates(schedule, optimizer)
         if state is not None:
@@ -340,13 +338,3 @@ class Scheduler:
             run.new_collector()
             run.gather(self.network, self.epoch or 0)
         self.masking.make()
-
-
-def _check_optimizer(optimizer: Optimizer, policy: Policy) -> None:
-    """Say now, not hours later, that the optimizer could not be thinned along."""
-    if reason := unfollowed(optimizer):
-        raise ConfigError(
-            f"the network cannot be thinned while it trains with {type(optimizer).__name__}, which {reason}",
-            where=policy.where,
-            hint="train with another optimizer, or thin after training",
-        )

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from attrs import frozen
+
+from secateur.errors import ConfigError
+from secateur.thinning.optimizer import unfollowed
+
+if TYPE_CHECKING:
+    from torch.optim import Optimizer
 
 
 @frozen(kw_only=True)
@@ -22,3 +28,13 @@ class Thinner:
     thinning_func_str: Literal["remove_filters", "remove_channels", "contract_model"] | None = None
     arch: str | None = None
     dataset: str | None = None
+
+
+def check_optimizer(optimizer: Optimizer, where: str) -> None:
+    """Say now, not hours later, that the optimizer could not be thinned along; `where`: the policy that thins."""
+    if reason := unfollowed(optimizer):
+        raise ConfigError(
+            f"the network cannot be thinned while it trains with {type(optimizer).__name__}, which {reason}",
+            where=where,
+            hint="train with another optimizer, or thin after training",
+        )
