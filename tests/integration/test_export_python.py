@@ -204,8 +204,8 @@ def test_the_text(thinned: nn.Module) -> None:
         "torch",
     }
     secateur.export_python("again.py", thinned)
-    assert Path("again.py").read_text() == text.replace("thin.safetensors", "again.safetensors")
-    assert Path("again.safetensors").read_bytes() == Path("thin.safetensors").read_bytes()
+    assert Path("again.py").read_text() == text.replace("thin.weights.safetensors", "again.weights.safetensors")
+    assert Path("again.weights.safetensors").read_bytes() == Path("thin.weights.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize(
@@ -271,13 +271,21 @@ def test_other_files_are_not_overwritten(thinned: nn.Module) -> None:
         "mine.py: a file that is no export would be overwritten; remove it first, or write elsewhere"
     )
     assert Path("mine.py").read_text() == "print(1)\n"
-    Path("thin.safetensors").write_text("something else")
+    Path("thin.weights.safetensors").write_text("something else")
     with pytest.raises(CheckpointError, match="a file that is no checkpoint would be overwritten"):
         secateur.export_python("thin.py", thinned)
     with pytest.raises(
         CheckpointError, match=r"^thin.txt: it does not end in .py; name a Python file, such as thin.py$"
     ):
         secateur.export_python("thin.txt", thinned)
+    secateur.save("thin.weights.safetensors.new", thinned)
+    Path("thin.weights.safetensors.new").replace("thin.weights.safetensors")
+    with pytest.raises(CheckpointError) as caught:
+        secateur.export_python("thin.py", thinned)
+    assert str(caught.value) == (
+        "thin.weights.safetensors: a checkpoint would be overwritten by mere weights; "
+        "name another Python file, or move the checkpoint"
+    )
     with pytest.raises(CheckpointError, match="there is no folder"):
         secateur.export_python("nowhere/thin.py", thinned)
     assert not Path("thin.py").exists()
@@ -285,7 +293,7 @@ def test_other_files_are_not_overwritten(thinned: nn.Module) -> None:
 
 def test_a_failed_export_leaves_the_old_one(thinned: nn.Module, monkeypatch: pytest.MonkeyPatch) -> None:
     secateur.export_python("thin.py", thinned)
-    before = {path: Path(path).read_bytes() for path in ("thin.py", "thin.safetensors")}
+    before = {path: Path(path).read_bytes() for path in ("thin.py", "thin.weights.safetensors")}
     secateur.thin(thinned, secateur.plan(thinned, (image(9),)))
 
     def fails(*_: Any) -> None:
@@ -295,7 +303,7 @@ def test_a_failed_export_leaves_the_old_one(thinned: nn.Module, monkeypatch: pyt
     with pytest.raises(CheckpointError, match=r"the tensors cannot be written \(RuntimeError: no space\)"):
         secateur.export_python("thin.py", thinned)
     assert {path: Path(path).read_bytes() for path in before} == before
-    assert sorted(path.name for path in Path().glob("*thin*")) == ["thin.py", "thin.safetensors"]
+    assert sorted(path.name for path in Path().glob("*thin*")) == ["thin.py", "thin.weights.safetensors"]
 
 
 def test_models_that_others_changed(thinned: nn.Module) -> None:

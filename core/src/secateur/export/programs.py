@@ -45,7 +45,8 @@ def export_torch(
             torch.export.save(program, file)
             loaded = torch.export.load(file).module()
             args, kwargs = _arguments(placed(inputs, model))
-            made = loaded(*args, **kwargs)
+            with torch.no_grad():
+                made = loaded(*args, **kwargs)
         difference = _verified(wanted, tensors_in(made)[0], model, str(path))
         os.replace(file, temporary)
     return difference

@@ -7,7 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from secateur.checkpoint.contents import KEY
 from secateur.checkpoint.files import check_writable, replacing
+from secateur.checkpoint.header import read_header
 from secateur.checkpoint.saving import check_replaceable
 from secateur.checkpoint.tensors import state_tensors
 from secateur.errors import CheckpointError
@@ -22,11 +24,11 @@ def export_python(path: str | os.PathLike[str], model: nn.Module) -> Path:
     """Write a thin network for programs without Secateur, as two files; return the path of the second.
 
     `path`, such as `thin.py`, becomes a Python file that imports nothing but torch. Its function `thin(model)` gives a
-    fresh dense model of the same class the thin structure. Beside it, `thin.safetensors` holds the weights, by the
-    names of the state dict, tied ones under each of their names:
+    fresh dense model of the same class the thin structure. Beside it, `thin.weights.safetensors` holds the weights, by
+    the names of the state dict, tied ones under each of their names:
 
         model = thin(Net())
-        model.load_state_dict(safetensors.torch.load_file("thin.safetensors"))
+        model.load_state_dict(safetensors.torch.load_file("thin.weights.safetensors"))
 
     The structure is that which `secateur.thin` and `secateur.load` left. Buffers that the state dict does not hold are
     cut from those of the fresh model. The text depends on nothing but the model. Both files are complete before
@@ -38,9 +40,9 @@ def export_python(path: str | os.PathLike[str], model: nn.Module) -> Path:
     program = Path(path)
     if program.suffix != ".py":
         raise CheckpointError("it does not end in .py", where=str(path), hint="name a Python file, such as thin.py")
-    weights = program.with_suffix(".safetensors")
+    weights = program.with_suffix(".weights.safetensors")
     _check_ours(program)
-    check_replaceable(weights)
+    _check_no_checkpoint(weights)
     tensors = _state(model, str(path))
     held = set(tensors)
     text = source(model, structure_of(model, str(path)), held, weights.name)
@@ -59,6 +61,18 @@ def _check_ours(path: Path) -> None:
     if old and MARK.encode() not in old:
         hint = "remove it first, or write elsewhere"
         raise CheckpointError("a file that is no export would be overwritten", where=str(path), hint=hint)
+
+
+def _check_no_checkpoint(weights: Path) -> None:
+    """Refuse to overwrite a checkpoint by mere weights."""
+    check_replaceable(weights)
+    try:
+        metadata = read_header(weights).metadata
+    except CheckpointError:
+        return  # nothing there yet, or a damaged file
+    if KEY in metadata:
+        hint = "name another Python file, or move the checkpoint"
+        raise CheckpointError("a checkpoint would be overwritten by mere weights", where=str(weights), hint=hint)
 
 
 def _state(model: nn.Module, where: str) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from secateur.export.structure import Attribute, Structure, Tensor
 if TYPE_CHECKING:
     from torch import nn
 
-MARK: Final = "Written by Secateur"
+MARK: Final = "This file needs torch only. Written by Secateur"
 """What tells our files from others."""
 
 HEAD: Final = '''\
@@ -25,7 +25,7 @@ HEAD: Final = '''\
     model = thin(...)  # a fresh dense {kind}, made with the arguments of the one that was pruned
     model.load_state_dict(load_file("{weights}"))
 
-This file needs torch only. {mark} {version} after {steps}: {before:,} -> {after:,} numbers
+{mark} {version} after {steps}: {before:,} -> {after:,} numbers
 in the tensors below.
 """
 
