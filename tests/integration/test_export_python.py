@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from torch import nn
+from torch.nn.utils import prune
 
 import secateur
 from secateur.errors import CheckpointError
@@ -247,6 +248,24 @@ def test_a_dense_model_needs_nothing() -> None:
     twin = function("dense.py")(made(OWN.format("Net(8)")))
     twin.load_state_dict(load_file(weights))
     assert torch.equal(output(twin, image(9)), output(model, image(9)))
+
+
+def test_masks_of_torch_and_scales_that_are_kept() -> None:
+    def fresh() -> nn.Sequential:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Linear(6, 8), nn.RMSNorm(8), nn.Linear(8, 2))
+        prune.random_unstructured(model[0], "weight", amount=0.3)  # its first product is a graph that lives on
+        return model
+
+    model, x = fresh(), torch.randn(4, 6)
+    secateur.thin(model, secateur.plan(model, (x,), renormalise=True))
+    weights = secateur.export_python("thin.py", model)
+    assert f'"1.eps": (None, {model[1].eps!r}),' in Path("thin.py").read_text()
+    twin = function()(fresh())
+    twin.load_state_dict(load_file(weights))
+    assert torch.equal(output(twin, x), output(model, x))
+    twin(x).sum().backward()
+    assert twin[0].weight_orig.grad.shape == twin[0].weight_mask.shape == (4, 6)
 
 
 def test_odd_names_stay_text(place: Path) -> None:

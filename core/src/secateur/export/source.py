@@ -97,6 +97,9 @@ def _replace(tensor: Tensor, data: Tensor) -> None:
             data = data.contiguous(memory_format=layout)
     if tensor.is_leaf:
         tensor.grad = None
+    if tensor.requires_grad:  # between the two in another dtype: else a graph that still lives keeps the old shape
+        other = torch.float32 if tensor.dtype == torch.float64 else torch.float64
+        tensor.data = torch.empty(0, dtype=other, device=tensor.device)
     tensor.data = data
 '''
 
