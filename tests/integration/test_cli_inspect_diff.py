@@ -116,7 +116,7 @@ def test_diff_of_a_step_of_training(files: Path, capsys: pytest.CaptureFixture[s
 def test_diff_of_thinnings(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = diff("a", "c")
     assert told["steps"] == {"common": 1, "first": 0, "second": 1}
-    assert told["shapes"]["0.weight"] == [[6, 6], [4, 6]]
+    assert told["shapes"]["0.weight"] == [[6, 6], [5, 6]]
     assert main(["diff", "a", "c"]) == 1
     shown = capsys.readouterr().out
     assert "thinnings: 1 in common, then 0 in the first, 1 in the second" in shown
