@@ -92,9 +92,10 @@ def _find(model: nn.Module, name: str) -> Any:
 
 
 def _replace(tensor: Tensor, data: Tensor) -> None:
-    for layout, rank in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
-        if tensor.dim() == rank and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=layout):
-            data = data.contiguous(memory_format=layout)
+    if tensor.dim() in (4, 5) and tensor.stride() != torch.empty(tensor.shape, device="meta").stride():
+        layout = torch.channels_last if tensor.dim() == 4 else torch.channels_last_3d
+        if tensor.is_contiguous(memory_format=layout):
+            data = data.to(memory_format=layout)
     if tensor.is_leaf:
         tensor.grad = None
     if tensor.requires_grad:  # between the two in another dtype: else a graph that still lives keeps the old shape

@@ -221,9 +221,11 @@ def _cut(tensor: Tensor, axes: Mapping[int, Indices]) -> Tensor:
         thin = thin.index_select(axis, torch.from_numpy(kept).to(tensor.device))
     if tensor.layout != torch.strided:  # the gradient of a sparse embedding
         return thin
-    for layout, rank in ((torch.channels_last, 4), (torch.channels_last_3d, 5)):
-        if tensor.dim() == rank and not tensor.is_contiguous() and tensor.is_contiguous(memory_format=layout):
-            return thin.contiguous(memory_format=layout)
+    # A kernel of 1 x 1 is contiguous in both formats: only its strides tell, and operators go by them.
+    if tensor.dim() in (4, 5) and tensor.stride() != torch.empty(tensor.shape, device="meta").stride():
+        layout = torch.channels_last if tensor.dim() == 4 else torch.channels_last_3d
+        if tensor.is_contiguous(memory_format=layout):
+            return thin.to(memory_format=layout)
     return thin.contiguous()
 
 
