@@ -174,9 +174,12 @@ class OptimizerRule:
     step_scale: Callable[[Mapping[str, Any], tuple[int, ...]], float] | None = None
     """What the length of a step owes to the shape of the parameter, from the parameter group's settings and a shape. If
     it is another number for the thin shape, training on would not be the same, and is done on request only."""
+    whole: bool = False
+    """Whether a step on one weight reads the state of others of its parameter: then what leaves must be zero in the
+    state, or training on would not be the same, and is done on request only."""
     reason: str = ""
-    """Why steps depend on shapes, or why its state cannot be cut, as it follows the optimizer's name in a message:
-    `"keeps one history for all parameters together"`."""
+    """Why steps depend on shapes or on other weights, or why its state cannot be cut, as it follows the optimizer's
+    name in a message: `"keeps one history for all parameters together"`."""
     follows: bool = True
     """False: its state can never be cut, for this `reason`."""
     make: Callable[[Sequence[nn.Parameter]], Optimizer] | None = None

@@ -25,7 +25,7 @@ def is_well_formed(rule: OptimizerRule) -> None:
     """It has a name, names a class that exists, and a refusal has a reason."""
     if not rule.name or not rule.types:
         raise LawBroken(f"the rule {rule.name!r} is for no optimizer: {rule}")
-    if (not rule.follows or rule.step_scale is not None) and not rule.reason:
+    if _may_be_refused(rule) and not rule.reason:
         raise LawBroken(f"the rule {rule.name!r} refuses and gives no reason")
     _class(rule)
 
@@ -41,7 +41,7 @@ def follows_the_masked_network(rule: OptimizerRule) -> None:
         try:
             found = side_by_side(model, inputs, chosen, lambda p: _made(rule, p), after=STEPS)
         except ThinError as error:
-            if rule.follows and rule.step_scale is None:
+            if not _may_be_refused(rule):
                 raise LawBroken(f"{rule.name} was refused: {error}") from error
             if rule.reason not in str(error):
                 raise LawBroken(f"{rule.name} was refused for another reason than {rule.reason!r}: {error}") from error
@@ -57,6 +57,10 @@ def follows_the_masked_network(rule: OptimizerRule) -> None:
             if not worst <= TOLERANCE:
                 raise LawBroken(f"{rule.name}: thin and masked networks part by {worst:.1e} in {STEPS} steps")
         _check_state(rule, found.model, found.optimizers[0], inputs)
+
+
+def _may_be_refused(rule: OptimizerRule) -> bool:
+    return not rule.follows or rule.step_scale is not None or rule.whole
 
 
 def _check_state(rule: OptimizerRule, model: nn.Module, optimizer: Optimizer, inputs: tuple[Any, ...]) -> None:

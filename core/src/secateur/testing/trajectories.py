@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from secateur.testing.values import redrawn
-from secateur.thinning.plan import Plan
 from secateur.thinning.masking import zero_slices
+from secateur.thinning.plan import Plan
 from secateur.thinning.report import Report
 from secateur.thinning.state import named_parameters
 from secateur.thinning.transaction import thin

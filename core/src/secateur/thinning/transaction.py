@@ -54,8 +54,8 @@ def thin(
     the model or several, cut by the same plan: an `AveragedModel` or another module with the same parameter names (or
     one that has it as its `module`), or a dict {name: tensor}, whose entries are replaced. `verify`: run the masked and
     the thin network on the example inputs (those of the plan, unless given here) and compare. `rescale_steps`: accept
-    optimizers whose steps depend on the shapes of parameters (Adafactor, Muon): the thin network's steps have another
-    length than the masked one's; without it they are refused where that is so.
+    optimizers whose steps depend on the shape or on the state of a whole parameter (Adafactor, Muon): from here on
+    their steps are those of the thin network, of another length than the masked one's; else they are refused.
 
     Raises `ThinError` if the plan does not fit the model or a copy, or an optimizer cannot follow it;
     `VerificationError` if the outputs differ.

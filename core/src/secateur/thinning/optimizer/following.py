@@ -67,18 +67,22 @@ def follow(
         kind, rule = type(optimizer).__name__, rule_of(optimizer)
         if rule is not None and not rule.follows:
             raise ThinError(f"{kind} {rule.reason}, which cannot be cut", where="optimizer", hint=ANEW)
-        rescaled, guessed = [], False
+        other: dict[str, tuple[float, str]] = {}
+        guessed = False
         for group, parameter, name in _held(optimizer, leaving):
             state = optimizer.state.get(parameter, {})
             if rule is not None and (scale := _scale(rule, group, parameter, cuts[name])) != 1:
-                rescaled.append((name, scale))
+                other[name] = (abs(scale - 1), f"at {name} {scale:.3g} times as long")
             for key, value in state.items():
                 guessed |= rule is None
                 thin = _entry(kind, rule, key, value, parameter, name, cuts[name], cut)
-                if thin is not None:
-                    found.updates.append((state, key, thin))
-        if rescaled and rule is not None:
-            found.notes.append(_accepted(kind, rule, rescaled, accepted=rescale_steps))
+                if thin is None:
+                    continue
+                found.updates.append((state, key, thin))
+                if rule is not None and rule.whole and _trace(value, parameter, cuts[name]):
+                    other.setdefault(name, (0, f"at {name} without the {key} of what leaves, which is not zero"))
+        if other and rule is not None:
+            found.notes.append(_accepted(kind, rule, list(other.values()), accepted=rescale_steps))
         if guessed:
             found.notes.append(f"nobody says how {kind} works: what has a parameter's shape was cut like it")
     return found
@@ -115,16 +119,29 @@ def _scale(rule: OptimizerRule, group: Mapping[str, Any], parameter: Tensor, axe
     return rule.step_scale(group, thin) / rule.step_scale(group, shape)
 
 
-def _accepted(kind: str, rule: OptimizerRule, rescaled: Sequence[tuple[str, float]], *, accepted: bool) -> str:
-    """The note on steps that get another length, or `ThinError` if that was not accepted."""
-    name, scale = max(rescaled, key=lambda pair: abs(pair[1] - 1))
-    most = f"at {name} {scale:.3g} times as long, the most of {len(rescaled)} parameters"
+def _trace(value: Tensor, parameter: Tensor, axes: Mapping[int, Indices]) -> bool:
+    """Whether an entry is anything but zero where slices leave, along the axes that it has."""
+    import torch
+
+    if value.dim() != parameter.dim():  # it lacks axes: too cautious is allowed
+        return bool(value.count_nonzero())
+    return any(
+        bool(value.index_select(axis, torch.from_numpy(indices).to(value.device)).count_nonzero())
+        for axis, indices in axes.items()
+        if value.shape[axis] == parameter.shape[axis]
+    )
+
+
+def _accepted(kind: str, rule: OptimizerRule, other: Sequence[tuple[float, str]], *, accepted: bool) -> str:
+    """The note on steps that become others, or `ThinError` if that was not accepted."""
+    most = max(other)[1]
     if accepted:
-        return f"{kind}: step lengths are now those of the thin shapes ({most})"
+        return f"{kind}: steps on {len(other)} parameters are now those of the thin network ({most})"
     raise ThinError(
-        f"{kind} {rule.reason}, so that training on would not be the same (steps would be {most})",
+        f"{kind} {rule.reason}, so that training on would not be the same: steps would be others on {len(other)} "
+        f"parameters ({most})",
         where="optimizer",
-        hint=f"give rescale_steps=True to accept the step lengths of the thin network, or {ANEW}",
+        hint=f"give rescale_steps=True to accept the steps of the thin network, or {ANEW}",
     )
 
 

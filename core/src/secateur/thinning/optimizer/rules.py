@@ -23,4 +23,4 @@ def rule_of(optimizer: Optimizer) -> OptimizerRule | None:
 def unfollowed(optimizer: Optimizer) -> str:
     """Why an optimizer may be refused when the network is thinned; empty if its steps and state follow any cut."""
     rule = rule_of(optimizer)
-    return "" if rule is None or (rule.follows and rule.step_scale is None) else rule.reason
+    return "" if rule is None or (rule.follows and rule.step_scale is None and not rule.whole) else rule.reason

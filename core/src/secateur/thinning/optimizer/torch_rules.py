@@ -5,10 +5,12 @@ Most of them treat every weight by itself: their state has the parameter's shape
 - Adafactor (Shazeer and Stern 2018, arXiv:1804.04235) keeps mean squares of gradients over rows and over columns. Their
   product divided by their mean does not depend on lengths, once each is the mean over what stays. But a step is as long
   as the root mean square of the whole parameter, and clipped by that of the whole update (sections 6 and 8); in both
-  the zeros of masked slices are counted, and no setting of torch's undoes that.
+  the zeros of masked slices are counted, and no setting of torch's undoes that. Besides, mean squares from before
+  masking fade slowly, and are part of the mean.
 - Muon orthogonalises the momentum, which commutes with leaving out zero rows and columns, and multiplies by a function
   of the matrix shape: sqrt(max(1, rows / columns)), or 0.2 sqrt(max(rows, columns)). Where both shapes give the same
-  factor, training on is the same, up to the bfloat16 that it computes with.
+  factor, and the momentum of what leaves is zero (it fades slowly, and turns what stays), training on is the same, up
+  to the bfloat16 that it computes with.
 - LBFGS keeps its history in vectors over all parameters together.
 """
 
@@ -75,6 +77,7 @@ RULES: tuple[OptimizerRule, ...] = (
         types=("torch.optim.Adafactor", "torch.optim._adafactor.Adafactor"),
         entries={"row_var": StateEntry(means=(-1,)), "col_var": StateEntry(means=(-2,))},
         step_scale=_adafactor_factor,
+        whole=True,
         reason="measures its steps by the root mean squares of whole parameters and updates, in which the zeros of "
         "masked slices count",
         make=partial(_made, "Adafactor", 0.01),
@@ -84,7 +87,8 @@ RULES: tuple[OptimizerRule, ...] = (
         name="Muon",
         types=("torch.optim.Muon", "torch.optim._muon.Muon"),
         step_scale=_muon_factor,
-        reason="scales its steps by the shape of the whole matrix",
+        whole=True,
+        reason="orthogonalises whole matrices and scales its steps by their shape",
         make=partial(_made, "Muon", 0.01),
         summary="momentum has the parameter's shape",
     ),
