@@ -218,7 +218,7 @@ def _optimizer(header: Header, said: dict[str, Any], chance: random.Random) -> N
 
 def _part(header: Header, said: dict[str, Any], chance: random.Random) -> None:
     deep: Any = 1
-    for _ in range(chance.choice([10, 99, 300, 900])):
+    for _ in range(chance.choice([10, 99, 200, 400])):
         deep = {"list": [deep]}
     said["parts"][chance.choice(["rng", "lr_schedulers", "extra", "position", "odd"])] = chance.choice([deep, *ODD])
 

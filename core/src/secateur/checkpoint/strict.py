@@ -1,9 +1,12 @@
-"""JSON read strictly: UTF-8, no key twice, no endless nesting."""
+"""JSON read strictly: UTF-8, no key twice, no endless nesting, no half of a surrogate pair, which nobody can print."""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
+
+SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def parse(text: str | bytes) -> Any:
@@ -13,10 +16,14 @@ def parse(text: str | bytes) -> Any:
     Traceback (most recent call last):
     ValueError: the key 'a' is there twice
     """
+    said = text.decode("utf-8") if isinstance(text, bytes) else text
     try:
-        return json.loads(text.decode("utf-8") if isinstance(text, bytes) else text, object_pairs_hook=_object)
+        made = json.loads(said, object_pairs_hook=_object)
+        if SURROGATE.search(said):
+            json.dumps(made, ensure_ascii=False).encode("utf-8")
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    return made
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
