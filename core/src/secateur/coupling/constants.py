@@ -7,7 +7,8 @@ units that would change it stay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import numpy as np
 
@@ -71,22 +72,29 @@ def _place(source: Source | None) -> str:
     return "an unknown line" if source is None else str(source)
 
 
-def _sizes(op: Op) -> Iterator[Size]:
+def _sizes(op: Op) -> list[Size]:
     """The integers among the arguments of a call that are more than a number, from left to right."""
-    pending = [*op.args, *op.kwargs.values()][::-1]
-    while pending:
-        entry = pending.pop()
-        if type(entry) in _PLAIN:
+    found: list[Size] = []
+    _add_sizes(op.args, found)
+    if op.kwargs:
+        _add_sizes(op.kwargs.values(), found)
+    return found
+
+
+def _add_sizes(entries: Iterable[Any], found: list[Size]) -> None:
+    for entry in entries:
+        kind = type(entry)
+        if kind is Size:
+            if type(entry.expr) is not Literal:
+                found.append(entry)
+        elif kind in _PLAIN:
             continue
-        if isinstance(entry, Size):
-            if not isinstance(entry.expr, Literal):
-                yield entry
         elif isinstance(entry, tuple | list):
-            pending += reversed(entry)
+            _add_sizes(entry, found)
         elif isinstance(entry, Mapping):
-            pending += [*entry.values()][::-1]
+            _add_sizes(entry.values(), found)
         elif isinstance(entry, slice):
-            pending += (entry.step, entry.stop, entry.start)
+            _add_sizes((entry.start, entry.stop, entry.step), found)
 
 
 def branches(graph: Graph) -> list[str]:

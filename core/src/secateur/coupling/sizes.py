@@ -106,7 +106,9 @@ class Changes:
     def units(self, vectors: Sequence[Atoms]) -> Array:
         """The base classes that take anything from any of the vectors, sorted."""
         parts = [self.bases[self._stretch(vector)] for vector in vectors]
-        return parts[0] if len(parts) == 1 else unique(np.concatenate([np.empty(0, np.int64), *parts]))[0]
+        if parts and all(np.array_equal(parts[0], part) for part in parts[1:]):
+            return parts[0]
+        return unique(np.concatenate([np.empty(0, np.int64), *parts]))[0]
 
     def counter(self, units: Array) -> Count:
         """The function that says how many atoms of a vector stay when each of these units leaves alone."""

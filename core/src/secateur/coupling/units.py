@@ -154,7 +154,7 @@ class Membership:
             stretch_of = slice(firsts[unit], firsts[unit + 1])
             found.append(known.setdefault(records[stretch_of].tobytes(), len(known)))
             if len(known) > len(tables):
-                tables.append(np.stack([self.column[stretch_of], counts[stretch_of]], axis=1))
+                tables.append(np.array((self.column[stretch_of], counts[stretch_of])).T)
         return np.array(found)[stretch], tables
 
     def by_axes(self, table: Array) -> tuple[int, list[tuple[int, int]]]:

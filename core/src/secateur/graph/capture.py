@@ -41,7 +41,9 @@ def _check_not_distributed(model: Any) -> None:
 
     modules = modules_of(model) if isinstance(model, nn.Module) else []
     wrapped = any(kind.__name__ in DISTRIBUTED for kind in {type(module) for _, module in modules})
-    kinds = {type(parameter) for _, module in modules for parameter in module._parameters.values()}
+    kinds: set[type] = set()
+    for _, module in modules:
+        kinds.update(map(type, module._parameters.values()))
     if not wrapped and not any(kind.__module__.startswith(SHARDED) for kind in kinds):
         return
     for path, module in modules:

@@ -225,13 +225,13 @@ def check(graph: Graph) -> Graph:
     """
     known = {name for name, value in graph.values.items() if value.kind != "activation"}
     for op in graph.ops.values():
-        missing = [name for name in op.inputs if name not in known]
-        if missing:
+        if not known.issuperset(op.inputs):
+            missing = [name for name in op.inputs if name not in known]
             raise SecateurError(f"reads {missing} before they are made: {op}", where=f"graph of {graph.builder}")
-        again = [name for name in op.outputs if name in known]
-        if again:
+        if not known.isdisjoint(op.outputs):
+            again = [name for name in op.outputs if name in known]
             raise SecateurError(f"makes {again} a second time: {op}", where=f"graph of {graph.builder}")
-        known |= set(op.outputs)
+        known.update(op.outputs)
     if missing := [name for name in graph.outputs if name not in known]:
         raise SecateurError(f"outputs {missing} are never made", where=f"graph of {graph.builder}")
     return graph

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from secateur.graph.ir import Ref, Source
+from secateur.graph.ir import Op, Ref, Source, Value
 from secateur.graph.sizes import Size
 
 if TYPE_CHECKING:
@@ -15,8 +15,22 @@ if TYPE_CHECKING:
 
 def adds_something(record: Record, longer: Record) -> bool:
     """Whether a run in training mode did anything that the run in eval mode did not do in the same order."""
+    if _kinds(record, training=False) != _kinds(longer, training=True):  # told without a look at the arguments
+        return True
     evaluated = _done(record, training=False)
     return evaluated != _done(longer, training=True) or _read(longer) != _read(record)
+
+
+def _kinds(record: Record, training: bool) -> list[tuple[str, str]]:
+    """The operations of one run that make anything but integers, in order, with their modules."""
+    return [
+        (op.kind, op.module) for op in record.ops.values() if op.training == training and not _counts(op, record.values)
+    ]
+
+
+def _counts(op: Op, values: Mapping[str, Value]) -> bool:
+    """Whether an operation makes nothing but integers."""
+    return all(values[name].dtype.startswith("int") for name in op.outputs)
 
 
 def _done(record: Record, training: bool) -> list[tuple[Any, ...]]:
@@ -47,7 +61,7 @@ def _done(record: Record, training: bool) -> list[tuple[Any, ...]]:
     for op in record.ops.values():
         if op.training != training:
             continue
-        if all(record.values[name].dtype.startswith("int") for name in op.outputs):
+        if _counts(op, record.values):
             order.update(dict.fromkeys(op.outputs, f"{op.kind} in {op.place}"))
             continue
         done.append((op.kind, op.module, op.source, shown(op.args), shown(op.kwargs)))
