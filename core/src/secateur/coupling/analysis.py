@@ -11,6 +11,7 @@ from attrs import define
 
 from secateur.coupling.engine import Labelling, label
 from secateur.coupling.exactness import Renormalised
+from secateur.coupling.facts import Order
 from secateur.coupling.labels import Atoms
 from secateur.coupling.refusals import REQUEST, Refusal, reason_of, refusals_of
 from secateur.coupling.sizes import probe, renormalise_scales
@@ -71,6 +72,7 @@ class Leaving:
 
     def __init__(self, coupling: Coupling, classes: Atoms) -> None:
         self.coupling = coupling
+        self.classes = classes
         chosen = np.zeros(coupling.solution.classes, bool)
         chosen[classes] = True
         rows, bases = coupling._reached
@@ -102,6 +104,16 @@ class Leaving:
         if not axes.keys:
             return []
         return axes.having(np.logical_and.reduceat(self.atoms[axes.atoms], axes.starts[:-1]))
+
+    def disorder(self) -> Order | None:
+        """The first of the facts that one vector stays longer than another which would not hold."""
+        orders = self.coupling.labelling.facts.orders
+        return next((order for order in orders if self.count(order.longer) <= self.count(order.shorter)), None)
+
+    def taking(self, atoms: Atoms) -> Atoms:
+        """The base classes that leave and take any of these atoms."""
+        found = self.coupling.solution.reach(np.arange(len(atoms)), self.coupling.solution.of[atoms])[1]
+        return np.intersect1d(found, self.classes)
 
     def attributes(self) -> dict[Attribute, tuple[int, int]]:
         """{attribute: (old, new)} for every integer that changes; raises `ValueError` if sizes contradict."""

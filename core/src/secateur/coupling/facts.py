@@ -96,6 +96,16 @@ class Renormalisation:
     """The integer that changes, if it is not the length of `atoms` itself."""
 
 
+@record(eq=False)
+class Order:
+    """More atoms of one vector stay than of another, whatever leaves."""
+
+    longer: Atoms
+    shorter: Atoms
+    reason: str
+    op: Op | None
+
+
 @define(eq=False)
 class Facts:
     """The facts of one graph, appended by rules."""
@@ -106,6 +116,7 @@ class Facts:
     pairs: list[Pair] = field(factory=list)
     sizes: list[SizeFact] = field(factory=list)
     renormalisations: list[Renormalisation] = field(factory=list)
+    orders: list[Order] = field(factory=list)
     unmasked: set[tuple[str, int]] = field(factory=set)
     """(parameter, axis) along which slices that leave must not be set to zero in the masked network."""
     tied: dict[int, SizeFact] = field(factory=dict)

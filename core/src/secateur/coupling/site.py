@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from secateur.coupling import products
-from secateur.coupling.facts import Compensation, Facts, Renormalisation, SizeFact
+from secateur.coupling.facts import Compensation, Facts, Order, Renormalisation, SizeFact
 from secateur.coupling.labels import Atoms, Axis, Labels, fixed
 from secateur.coupling.sources import Source, met
 from secateur.graph.ir import Graph, Op, Ref
@@ -109,6 +109,11 @@ class Site:
             self._facts.followed.add(id(size))
             use, nothing = f"it is scaled by {size}", np.empty(0, np.int64)
             self._facts.sizes.append(SizeFact(size.expr, nothing, self.op, size.value, use, scales=True))
+
+    def exceed(self, longer: Axis, shorter: Axis, reason: str) -> None:
+        """One axis must stay longer than another; the `reason` says so, as a sentence about the first."""
+        if longer.free:
+            self._facts.orders.append(Order(longer.atoms, shorter.atoms, reason, self.op))
 
     def leave_unmasked(self, parameter: Labels, axis: int) -> None:
         """The masked network must not set leaving slices of a parameter to zero: the operation is undefined there.

@@ -123,14 +123,28 @@ def select_plan(
 def spare(coupling: Coupling, leaving: Sequence[Leavers], score: Callable[[int], Leavers]) -> list[Leavers]:
     """Take back units, those with the highest scores first, until something of every axis stays.
 
-    Units of several dims can between them hold all slices of an axis, though something of every dim stays.
+    Units of several dims can between them hold all slices of an axis, though something of every dim stays. And
+    some axes must stay longer than others.
     """
     found = list(leaving)
-    while emptied := _gone(coupling, found).emptied():
-        choices = [(i, score(i)) for i, dim in enumerate(coupling.dims) if emptied[0] in dim.slices and len(found[i])]
-        i, scores = max(choices, key=lambda choice: choice[1][found[choice[0]]].max() / max(choice[1].mean(), 1e-300))
-        found[i] = np.delete(found[i], np.argmax(scores[found[i]]))
+    while blamed := _blamed(coupling, found):
+        choices = [(i, units, score(i)) for i, units in blamed]
+        i, units, scores = max(choices, key=lambda choice: choice[2][choice[1]].max() / max(choice[2].mean(), 1e-300))
+        found[i] = found[i][found[i] != units[np.argmax(scores[units])]]
     return found
+
+
+def _blamed(coupling: Coupling, leaving: Sequence[Leavers]) -> list[tuple[int, Leavers]]:
+    """The dims, with those of their units that leave, of which some must stay; none if nothing is wrong."""
+    gone = _gone(coupling, leaving)
+    dims = [(i, dim) for i, dim in enumerate(coupling.dims) if len(leaving[i])]
+    if emptied := gone.emptied():
+        return [(i, leaving[i]) for i, dim in dims if emptied[0] in dim.slices]
+    if order := gone.disorder():
+        taking = gone.taking(order.longer)
+        found = [(i, leaving[i][np.isin(dim.classes[leaving[i]], taking)]) for i, dim in dims]
+        return [(i, units) for i, units in found if len(units)]
+    return []
 
 
 def _gone(coupling: Coupling, leaving: Sequence[Leavers]) -> Leaving:
@@ -196,6 +210,8 @@ def make_plan(
     gone = _gone(coupling, leaving)
     for name, axis in gone.emptied():
         raise PlanError(f"nothing of its axis {axis} would stay", where=name, hint="let fewer units leave")
+    if order := gone.disorder():
+        raise PlanError(order.reason, where=order.op.place if order.op else "plan", hint="let fewer units leave")
     try:
         changes = gone.attributes()
     except ValueError as error:

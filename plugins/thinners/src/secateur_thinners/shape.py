@@ -8,6 +8,7 @@ from typing import Any
 from secateur.coupling.labels import Axis, Labels, fixed
 from secateur.coupling.site import Site, int_of, plain
 from secateur.graph.ir import Opaque
+from secateur.graph.sizes import Attribute, Size
 from secateur.hookspecs import hookimpl
 from secateur.records import OpRule
 from secateur_thinners.table import rule
@@ -213,14 +214,21 @@ def new_tensor(site: Site) -> Sequence[Axis]:
 
 
 def new_filled(site: Site) -> Sequence[Axis]:
-    """A new tensor of equal numbers: an axis that is as long as one of another tensor's leaves together with it."""
+    """A new tensor of equal numbers: an axis that is as long as one of another tensor's leaves together with it.
+
+    Zeros as many as an attribute says (a first state) have labels of their own: the attribute follows what they meet.
+    """
     zero = site.op.kind.endswith("zeros")
     floating = site.graph.values[site.op.outputs[0]].dtype.startswith(("float", "bfloat", "complex"))
     made = []
     for size, length in zip(site["size"], site.shape, strict=True):
         followed = site.length_of(size) if floating else None  # integers may be places
-        own = Axis(fixed(length).atoms if followed is None else followed.atoms, zero)
-        made.append(own if followed is None else site.require(size, own))
+        if followed is not None:
+            made.append(site.require(size, Axis(followed.atoms, zero)))
+        elif zero and floating and length > 1 and isinstance(size, Size) and isinstance(size.expr, Attribute):
+            made.append(site.require(size, site.fresh(length, zero)))
+        else:
+            made.append(fixed(length, zero))
     return made
 
 
