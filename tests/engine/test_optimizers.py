@@ -531,21 +531,33 @@ def test_hooks_of_accumulators_are_refused(register: str) -> None:
     del node
 
 
-def test_replicas_are_refused(tmp_path: Path) -> None:
+def test_old_replicas_say_so_and_new_ones_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if not torch.distributed.is_available():
         pytest.skip("this torch is not distributed")
     torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
     try:
         model, inputs, plan = made("perceptron")
-        replica = nn.parallel.DistributedDataParallel(model)
-        with pytest.raises(
-            secateur.ThinError, match=r"DistributedDataParallel holds gradient buckets .*del ddp; thin it"
-        ):
-            secateur.thin(model, plan)
-        del replica
+        retired = r"DistributedDataParallel: the network inside was thinned.*; delete this wrapper and wrap the network"
+        old = nn.parallel.DistributedDataParallel(model)
+        old(*inputs).sum().backward()
+        with monkeypatch.context() as patch:
+            patch.setattr("secateur.thinning.transaction._verified", lambda *_: 1 / 0)
+            with pytest.raises(secateur.ThinError, match="ZeroDivisionError"):
+                secateur.thin(model, plan)
+        for _ in range(2):  # the hooks of a replica are lost, whether or not thinning succeeds
+            with pytest.raises(secateur.ThinError, match=retired):
+                old(*inputs)
+            del old
+            gc.collect()
+            old = nn.parallel.DistributedDataParallel(model)
+            old(*inputs).sum().backward()
+            secateur.thin(model, secateur.plan(model, inputs, 0.3))
+        del old
         gc.collect()
-        secateur.thin(model, plan)
-        nn.parallel.DistributedDataParallel(model)(*inputs).sum().backward()
+        new = nn.parallel.DistributedDataParallel(model)
+        model.zero_grad()
+        new(*inputs).sum().backward()
+        assert all(p.grad.shape == p.shape for p in model.parameters())
     finally:
         torch.distributed.destroy_process_group()
 

@@ -73,8 +73,12 @@ def _has_hooks(node: Any) -> bool:
     return False
 
 
-def check_not_replicated(parameters: Iterable[nn.Parameter]) -> None:
-    """Raise `ThinError` if a live `DistributedDataParallel` holds buckets of these parameters' gradients."""
+def retire_replicas(parameters: Iterable[nn.Parameter]) -> None:
+    """Make every `DistributedDataParallel` that holds buckets of these parameters' gradients say so when it is called.
+
+    It would run, and average nothing: its hooks stand on accumulators that no gradient reaches any more, not even if
+    thinning fails and the parameters are put back.
+    """
     import torch
 
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
@@ -84,9 +88,12 @@ def check_not_replicated(parameters: Iterable[nn.Parameter]) -> None:
     wanted = {id(parameter) for parameter in parameters}
     for each in gc.get_objects():
         if issubclass(type(each), DistributedDataParallel) and any(id(p) in wanted for p in each.module.parameters()):
-            raise ThinError(
-                "DistributedDataParallel holds gradient buckets of the old shapes",
-                where="model",
-                hint="thin the module inside with the same plan in every process: "
-                "model = ddp.module; del ddp; thin it; wrap it again",
-            )
+            each.register_forward_pre_hook(_retired)
+
+
+def _retired(*_: Any) -> None:
+    raise ThinError(
+        "the network inside was thinned, or was about to be, and this wrapper sees its gradients no more",
+        where="DistributedDataParallel",
+        hint="delete this wrapper and wrap the network anew, in every process",
+    )

@@ -22,7 +22,7 @@ from secateur.graph.capture import normalise_inputs
 from secateur.plugins import current
 from secateur.thinning.conditions import check_fits
 from secateur.thinning.copies import aliases, copies_in
-from secateur.thinning.graphs import check_not_replicated, held_accumulators, warn_off
+from secateur.thinning.graphs import held_accumulators, retire_replicas, warn_off
 from secateur.thinning.masking import folded
 from secateur.thinning.optimizer import follow, optimizers_in
 from secateur.thinning.plan import Indices, Plan
@@ -138,13 +138,13 @@ def _commit(
     import torch
 
     parameters = dict(models[0].named_parameters())
-    check_not_replicated(parameters[name] for name in plan.cuts if name in parameters)
     with torch.no_grad():
         networks = [_changes(named_tensors(model), plan) for model in models]
         entries = [change for table in tables for change in _entries(table, aliases(models[0]), plan)]
         followed = follow(optimizers, parameters, plan.cuts, _cut, rescale_steps=rescale_steps)
     for handle in warn_off(_held(models, plan)):
         journal.callback(handle.remove)
+    retire_replicas(parameters[name] for name in plan.cuts if name in parameters)
     for tensor, data, grad in chain.from_iterable(networks):
         _set_data(tensor, data, grad, journal)
     for table, key, new in [*entries, *followed.updates]:
