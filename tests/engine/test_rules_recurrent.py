@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 KINDS: dict[str, Callable[..., nn.Module]] = {
@@ -70,3 +71,162 @@ def test_units_leave(law: Any, kind: str) -> None:
         assert thinned.decoder.in_features == width * (1 + both)
         assert all(a is b for a, b in zip(thin._flat_weights, thin.parameters(), strict=True))
         thin.flatten_parameters()
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_tied_table_leaves_with_the_units(law: Any, kind: str, layers: int) -> None:
+    layer = getattr(nn, kind)(8, 8, layers, dropout=0.3 * (layers - 1))
+    thinned = law(Language(layer, tied=True), (tokens(),), {"table.weight": (11, 4)}, seeds=3)
+    assert thinned.decoder.weight is thinned.table.weight
+    assert (thinned.layer.input_size, thinned.layer.hidden_size, thinned.decoder.in_features) == (4, 4, 4)
+
+
+def stepwise(layer: nn.Module, x: Tensor) -> Tensor:
+    state: Any = None
+    for step in x.unbind(1):
+        state = layer(step, state)
+    return state[0] if isinstance(state, tuple) else state
+
+
+def one_by_one(layer: nn.Module, x: Tensor) -> Tensor:
+    made, state = [], None
+    for step in x.unbind(1):
+        state = layer(step, state)
+        made.append(state[1] if isinstance(state, tuple) else state)
+    return torch.stack(made, 1)
+
+
+CELLS: dict[str, Callable[..., nn.Module]] = {
+    "lstm": nn.LSTMCell,
+    "gru": nn.GRUCell,
+    "tanh": nn.RNNCell,
+    "relu": lambda *sizes, **options: nn.RNNCell(*sizes, nonlinearity="relu", **options),
+}
+
+
+@pytest.mark.parametrize("body", [stepwise, one_by_one])
+@pytest.mark.parametrize("bias", [True, False])
+@pytest.mark.parametrize("kind", CELLS)
+def test_units_of_cells_leave(law: Any, kind: str, bias: bool, body: Any) -> None:
+    cell = CELLS[kind](6, 8, bias=bias)
+    gates = {"lstm": 4, "gru": 3}.get(kind, 1)
+    due = {"layer.weight_ih": (4 * gates, 3), "layer.weight_hh": (4 * gates, 4), "read.weight": (3, 4)}
+    thinned = law(Around(cell, body, 8), law.normal(2, 4, 5), due, seeds=2)
+    assert (thinned.layer.input_size, thinned.layer.hidden_size) == (3, 4)
+
+
+def last(layer: nn.Module, x: Tensor) -> Tensor:
+    return layer(x)[1][-1]
+
+
+def both_ends(layer: nn.Module, x: Tensor) -> Tensor:
+    _, (hidden, cell) = layer(x)
+    return torch.cat([hidden[-2], hidden[-1], cell[-1]], 1)
+
+
+def packed(layer: nn.Module, x: Tensor, enforce_sorted: bool = True) -> Tensor:
+    lengths = torch.tensor([4, 3, 1]) if enforce_sorted else torch.tensor([1, 4, 2])
+    made, _ = layer(pack_padded_sequence(x, lengths, layer.batch_first, enforce_sorted))  # type: ignore[arg-type]
+    return pad_packed_sequence(made, layer.batch_first)[0]  # type: ignore[arg-type]
+
+
+def attended(layer: nn.Module, x: Tensor) -> Tensor:
+    made, state = layer(x)
+    query = state[0][-1] if isinstance(state, tuple) else state[-1]
+    weights = (made @ query.unsqueeze(-1)).softmax(1)
+    return (made * weights).sum(1)
+
+
+def given_zeros(layer: nn.Module, x: Tensor) -> Tensor:
+    state = torch.zeros(1, x.shape[0], layer.hidden_size, dtype=x.dtype)  # type: ignore[call-overload]
+    return layer(x, (state, state))[0]
+
+
+def new_zeros(layer: nn.Module, x: Tensor) -> Tensor:
+    return layer(x, x.new_zeros(layer.num_layers, len(x), layer.hidden_size))[0]  # type: ignore[call-overload]
+
+
+def continued(layer: nn.Module, x: Tensor) -> Tensor:
+    first, state = layer(x)
+    second, _ = layer(x.flip(1), state)
+    return first + second
+
+
+CALLS: dict[str, tuple[nn.Module, Callable[..., Tensor], int]] = {
+    "the last state": (nn.GRU(6, 8, 2, batch_first=True), last, 8),
+    "states of both directions": (nn.LSTM(6, 8, 2, bidirectional=True, batch_first=True), both_ends, 24),
+    "packed": (nn.LSTM(6, 8, bidirectional=True, batch_first=True), packed, 16),
+    "packed, time first": (nn.GRU(6, 8, 2), lambda m, x: packed(m, x.transpose(0, 1)), 8),
+    "packed, unsorted": (nn.RNN(6, 8, batch_first=True), lambda m, x: packed(m, x, enforce_sorted=False), 8),
+    "packed with a projection": (nn.LSTM(6, 8, proj_size=4, batch_first=True), packed, 4),
+    "one sequence": (nn.LSTM(6, 8), lambda m, x: m(x[0])[0], 8),
+    "attention": (nn.LSTM(6, 8, batch_first=True), attended, 8),
+    "zeros given": (nn.LSTM(6, 8, batch_first=True), given_zeros, 8),
+    "new zeros given": (nn.GRU(6, 8, 2, batch_first=True), new_zeros, 8),
+    "continued": (nn.GRU(6, 8, batch_first=True), continued, 8),
+    "a sigmoid after it": (nn.LSTM(6, 8, batch_first=True), lambda m, x: m(x)[0].sigmoid(), 8),
+    "an even state": (nn.GRU(6, 8, batch_first=True), lambda m, x: m(x, m(x)[1].cos())[0], 8),
+    "a positive state": (nn.RNN(6, 8, batch_first=True), lambda m, x: m(x, m(x)[1].exp())[0], 8),
+    "a cell state that is not zero": (
+        nn.LSTM(6, 8, batch_first=True),
+        lambda m, x: m(x, (m(x)[1][0], m(x)[1][1].cos()))[0],
+        8,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_units_leave_however_it_is_called(law: Any, name: str) -> None:
+    layer, body, width = CALLS[name]
+    thinned = law(Around(layer, body, width), law.normal(3, 4, 5), {"read.weight": (3, width // 2)}, seeds=3)
+    assert (thinned.layer.input_size, thinned.layer.hidden_size) == (3, 4)
+
+
+class Learned(nn.Module):
+    """An initial state that is learned, or made by an encoder."""
+
+    def __init__(self, encodes: bool) -> None:
+        super().__init__()
+        self.encodes = encodes
+        self.first = nn.Linear(5, 8) if encodes else nn.ParameterList([torch.zeros(1, 1, 8)])
+        self.layer, self.read = nn.GRU(5, 8), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        state = self.first(x[:1]).tanh() if self.encodes else self.first[0].expand(-1, x.shape[1], -1).contiguous()  # type: ignore[operator,index]
+        return self.read(self.layer(x, state)[0])
+
+
+@pytest.mark.parametrize("encodes", [True, False])
+def test_initial_states_leave_with_the_units(law: Any, encodes: bool) -> None:
+    name = "first.weight" if encodes else "first.0"
+    due = {name: (4, 5) if encodes else (1, 1, 4), "layer.weight_hh_l0": (12, 4), "read.weight": (3, 4)}
+    law(Learned(encodes), law.normal(4, 2, 5), due)
+
+
+def test_states_made_from_the_input_leave_with_the_units(law: Any) -> None:
+    class Stated(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.read, self.units = nn.GRU(5, 8), nn.Linear(8, 3), 8
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.read(self.layer(x, x.new_zeros(1, x.shape[1], self.units))[0])
+
+    thinned = law(Stated(), law.normal(4, 2, 5), {"read.weight": (3, 4)})
+    assert (thinned.units, thinned.layer.hidden_size) == (4, 4)
+
+
+def test_layers_one_after_another_leave_by_themselves(law: Any) -> None:
+    class Stacked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.read = nn.LSTM(5, 8), nn.LSTM(8, 12), nn.Linear(12, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.read(self.b(self.a(x)[0])[0])
+
+    model = Stacked()
+    thinned = law(model, law.normal(4, 2, 5), {"b.weight_ih_l0": (24, 4), "b.weight_hh_l0": (24, 6)})
+    assert (thinned.a.hidden_size, thinned.b.input_size, thinned.b.hidden_size) == (4, 4, 6)
+    assert [(dim.name, dim.size) for dim in law.plan(model, law.normal(4, 2, 5)).dims] == [("a", 8), ("b", 12)]

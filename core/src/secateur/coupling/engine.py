@@ -111,7 +111,7 @@ def _apply(
     op: Op, graph: Graph, facts: Facts, labels: Mapping[str, Labels], rules: Mapping[str, OpRule]
 ) -> list[Sequence[Axis]]:
     rule = rules[op.kind] if op.kind in rules else None  # noqa: SIM401 - a registry refuses unknown names
-    made_from_sizes = rule is not None and not op.inputs
+    made_from_sizes = rule is not None and (rule.creates or not op.inputs)
     if not made_from_sizes and not any(axis.free for name in op.inputs for axis in labels[name].axes):
         return _all_fixed(op, graph)
     if rule is None:

@@ -258,8 +258,8 @@ def secateur_op_rules() -> list[OpRule]:
         rule("diag_embed", "input, offset=0, dim1=-2, dim2=-1", diag_embed),
         rule("diag", "input, diagonal=0", diag),
         rule("atleast_1d atleast_2d atleast_3d", "*tensors", atleast),
-        rule("new_zeros new_ones new_empty", "input, *size, dtype=None, device=None, " + NEW, new_filled),
-        rule("zeros ones empty", "*size, dtype=None, device=None, memory_format=None, " + NEW, new_filled),
+        rule("new_zeros new_ones new_empty", "input, *size, dtype=None, device=None, " + NEW, new_filled, True),
+        rule("zeros ones empty", "*size, dtype=None, device=None, memory_format=None, " + NEW, new_filled, True),
         rule("new_full", "input, size, fill_value, dtype=None, device=None, " + NEW, new_tensor),
         rule("new_tensor", "input, data, dtype=None, device=None, " + NEW, new_tensor),
     ]

@@ -9,11 +9,11 @@ from secateur.coupling.site import Site
 from secateur.records import OpRule
 
 
-def rule(ops: str, signature: str, apply: Callable[[Site], Any]) -> OpRule:
+def rule(ops: str, signature: str, apply: Callable[[Site], Any], creates: bool = False) -> OpRule:
     """The rule of the operations named in `ops`, separated by spaces; it is named after the first.
 
     >>> rule("reshape view", "input, *shape", list).ops
     ('reshape', 'view')
     """
     names = tuple(ops.split())
-    return OpRule(name=names[0], ops=names, signature=signature, apply=apply)
+    return OpRule(name=names[0], ops=names, signature=signature, apply=apply, creates=creates)
