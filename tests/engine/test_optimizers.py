@@ -570,3 +570,17 @@ def test_state_within_a_graph_is_refused() -> None:
     held["exp_avg"] = held["exp_avg"].requires_grad_() * 2
     with pytest.raises(secateur.ThinError, match=r"Adam keeps 'exp_avg' as part of an autograd graph.*detach"):
         secateur.thin(model, plan, optimizer)
+
+
+@pytest.mark.parametrize("collecting", [True, False])
+def test_the_garbage_collector_is_as_it_was(collecting: bool) -> None:
+    model, _, plan = made("perceptron")
+    (gc.enable if collecting else gc.disable)()
+    try:
+        with pytest.raises(secateur.ThinError):
+            secateur.thin(model, plan, "none")
+        assert gc.isenabled() == collecting
+        secateur.thin(model, plan)
+        assert gc.isenabled() == collecting
+    finally:
+        gc.enable()

@@ -25,6 +25,7 @@ from secateur.thinning.copies import aliases, copies_in
 from secateur.thinning.graphs import held_accumulators, retire_replicas, warn_off
 from secateur.thinning.masking import folded
 from secateur.thinning.optimizer import follow, optimizers_in
+from secateur.thinning.pauses import without_pauses
 from secateur.thinning.plan import Indices, Plan
 from secateur.thinning.recipe import record, rewinding
 from secateur.thinning.reference import reference
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
 
+@without_pauses()
 def thin(
     model: nn.Module,
     plan: Plan,
