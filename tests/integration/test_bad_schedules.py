@@ -540,6 +540,10 @@ BAD: dict[str, tuple[Mutation, str]] = {
             "'mask_gradients'; (known: keep_mask)"
         ),
     ),
+    "arg of learning rates": (
+        ("{keep_mask: true, ", "{count_from: window, "),
+        "s.yaml:21: policies[1].pruner.args: a policy of kind pruner does not take 'count_from'; (known: ",
+    ),
     "arg of nobody": (
         ("lasso, args: {keep_mask", "lasso, args: {kep_mask"),
         (

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+from secateur.config import loads
 from secateur.plugins import current
+from secateur.schedule.grammar import read_schedule
 
 PAGE = Path(__file__).parents[2] / "docs" / "pruners.md"
 
@@ -22,3 +26,14 @@ def test_all_are_listed() -> None:
     assert named("Pruners of units") | named("Pruners within weights") == set(manager.pruners)
     assert named("Criteria") == set(manager.criteria)
     assert named("Regularizers") == set(manager.regularizers)
+
+
+@pytest.mark.parametrize("text", re.findall(r"^```yaml\n(.*?)^```", PAGE.read_text(encoding="utf-8"), re.M | re.S))
+def test_examples_are_read(text: str) -> None:
+    assert read_schedule(loads(text + "\npolicies: []\n", "page.yaml"), current()).policies == ()
+
+
+def test_there_is_an_example_of_every_class() -> None:
+    manager, page = current(), PAGE.read_text(encoding="utf-8")
+    shown = set(re.findall(r"\{class: (\w+)", page))
+    assert set(manager.pruners) | set(manager.regularizers) <= shown

@@ -382,3 +382,34 @@ def test_schedules_gather_what_criteria_need_while_training(name: str) -> None:
     assert {dim.name: len(dim) for dim in scheduler.dims} == {"stem": 4, "left": 6}
     assert len(scheduler.reports) == 1
     assert not any(parameter._backward_hooks for parameter in model.parameters())
+
+
+@pytest.mark.parametrize("criterion", ["geometric_median", "mean_activation", "fisher", "l1"])
+@pytest.mark.parametrize("target", ['dims: "*"', 'weights: ["0.weight", "2.weight"]'])
+def test_what_is_masked_leaves_before_anything_else_does(criterion: str, target: str) -> None:
+    """A zero filter lies far from filters that are alike, and is active behind a sigmoid."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 20), nn.Sigmoid(), nn.Linear(20, 16), nn.Sigmoid(), nn.Linear(16, 4)).double()
+    for layer in (model[0], model[2]):
+        nn.init.normal_(layer.weight, 0.5, 0.1)
+    text = (
+        f"pruners:\n  p: {{class: ranked, {target}, criterion: {criterion},\n"
+        "      initial_sparsity: 0.2, final_sparsity: 0.6}\n"
+        "policies:\n  - pruner: {instance_name: p}\n    starting_epoch: 1\n    ending_epoch: 5\n"
+    )
+    optimizer = torch.optim.SGD(model.parameters(), 0.05, momentum=0.9)
+    inputs = torch.randn(8, 6, dtype=torch.float64)
+    scheduler = secateur.Scheduler.from_yaml(loads(text), model, optimizer, (inputs,))
+    before = [np.empty(0, np.int64)] * 2
+    for epoch in range(5):
+        scheduler.on_epoch_begin(epoch)
+        assert all(np.isin(old, new).all() for old, new in zip(before, scheduler.leaving, strict=True))
+        before = scheduler.leaving
+        for step in range(2):
+            scheduler.on_minibatch_begin(epoch, step, 2)
+            optimizer.zero_grad()
+            cross_entropy(model(inputs), torch.arange(8) % 4).backward()
+            optimizer.step()
+            scheduler.on_minibatch_end(epoch, step, 2)
+        scheduler.on_epoch_end(epoch)
+    assert [len(units) for units in before] == [12, 9]

@@ -93,6 +93,12 @@ def test_of_several_globs_the_last_one_counts() -> None:
     assert regularizer.loss(chain(), NOW).item() == pytest.approx(2 + 6 + 0.5 * 8)
 
 
+def test_a_name_counts_more_than_a_glob_wherever_it_stands() -> None:
+    regularizer = L1Regularizer(reg_regims={"first.weight": 0.5, "*.weight": 1.0, "head.weight": 0.0, "*": 9.0})
+    biases = sum(each.abs().sum().item() for name, each in chain().parameters.items() if "bias" in name)
+    assert regularizer.loss(chain(), NOW).item() == pytest.approx(2 + 6 + 0.5 * 8 + 9 * biases)
+
+
 def test_names_of_wrapped_models_are_found() -> None:
     regularizer = L1Regularizer(reg_regims={"module.first.weight": 1.0})
     assert regularizer.loss(chain(), NOW).item() == 8
@@ -424,8 +430,8 @@ def test_bad_values_are_refused(make: Any, message: str) -> None:
     [
         (
             L1Regularizer(reg_regims={"frist.weight": 0.1}),
-            "reg_regims: 'frist.weight' matches no parameter; did you mean 'first.weight'? (known: first.weight, "
-            "head.bias, head.weight, norm.bias, norm.weight, second.bias, second.weight)",
+            "reg_regims['frist.weight']: 'frist.weight' matches no parameter; did you mean 'first.weight'? "
+            "(known: first.weight, head.bias, head.weight, norm.bias, norm.weight, second.bias, second.weight)",
         ),
         (
             GroupLassoRegularizer(reg_regims={"second.bias": (0.1, "Filters")}),

@@ -167,7 +167,7 @@ def test_every_regularizer_trains(section: str, tmp_path: Path) -> None:
         ),
         (
             "{class: L1Regularizer, reg_regims: {9.weight: 0.1}}",
-            "s.yaml:4: policies[0]: reg_regims: '9.weight' matches no parameter; did you mean",
+            "s.yaml:4: policies[0]: reg_regims['9.weight']: '9.weight' matches no parameter; did you mean",
         ),
         (
             "{class: GroupLassoRegularizer, reg_regims: {0.bias: [0.1, Filters]}}",

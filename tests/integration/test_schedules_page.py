@@ -13,6 +13,7 @@ from secateur.config import loads, plain
 from secateur.plugins import current
 from secateur.schedule.grammar import SECTIONS, read_schedule
 from secateur.schedule.lr import REFUSED
+from secateur.schedule.policies import ARGS
 from secateur.schedule.policy import PolicyArgs
 from secateur.schedule.schema import schedule_schema
 from secateur.schedule.thinner import Thinner
@@ -40,7 +41,10 @@ def test_the_example_is_read_and_fits_the_schema() -> None:
 
 def test_the_tables_of_sections_and_arguments_are_complete() -> None:
     assert {name for left, _ in rows("section") for name in quoted(left)} == set(SECTIONS)
-    assert [name for left, _ in rows("`args`") for name in quoted(left)] == [each.name for each in fields(PolicyArgs)]
+    of_pruners = {name for left, _ in rows("`args`") for name in quoted(left)}
+    assert of_pruners == set(ARGS["pruner"])
+    told = {name for args in ARGS.values() for name in args}
+    assert told == {each.name for each in fields(PolicyArgs)} == {name for name in told if f"`{name}`" in PAGE}
 
 
 def spelled() -> dict[str, set[str]]:

@@ -12,6 +12,7 @@ from attrs import field, frozen
 from secateur.config.validators import positive
 from secateur.pruning.base import Array, Decision, Moment, Network
 from secateur.pruning.isomorphic import isomorphic_groups
+from secateur.pruning.members import members_of
 from secateur.pruning.rate import RatedPruner
 from secateur.pruning.selection import Scope, select_counts
 from secateur.pruning.targets import Structure, Target, by_dims, by_weights
@@ -19,6 +20,7 @@ from secateur.pruning.targets import Structure, Target, by_dims, by_weights
 if TYPE_CHECKING:
     from torch import Tensor
 
+LEAST = 1e-300
 RANDOM = "random"
 """The criterion that is drawn from the network's own random numbers, once in a run."""
 
@@ -115,7 +117,9 @@ class UnitPruner(RatedPruner):
     def _scores(self, network: Network, target: Target) -> Array:
         if self.criterion == RANDOM:
             return drawn(network, target.dim)
-        return network.scores(target.dim, self.criterion, target.places)
+        found = np.array(network.scores(target.dim, self.criterion, target.places), np.float64)
+        found[silent(network, target)] = min(found.min(initial=0), -LEAST)
+        return found
 
     def _factors(self, network: Network, units: dict[int, Array]) -> dict[str, Tensor]:
         """The factors of all listed weights: False along their axis where a unit leaves."""
@@ -141,6 +145,23 @@ def drawn(network: Network, dim: int) -> Array:
     name = network.dims[dim].name.encode()
     generator = torch.Generator().manual_seed(int(network.memory["seed"]) ^ zlib.crc32(name))
     found: Array = torch.rand(len(network.dims[dim]), generator=generator, dtype=torch.float64).numpy()
+    return found
+
+
+def silent(network: Network, target: Target) -> Array:
+    """Which of a dim's units are zero in all that writes them, or in the target's places: bool, shape (units,).
+
+    They are masked already, and can hardly learn again: whatever a criterion says of a zero filter (it lies far from
+    the others, or is active behind a sigmoid), no other unit shall leave in its stead.
+    """
+    import torch
+
+    dim = network.dims[target.dim]
+    places = [place for place in target.places or dim.slices if target.places or place not in dim.readers]
+    members = members_of({place: dim.slices[place] for place in places}, dim.readers, network.parameters)
+    found: Array = np.full(len(dim), bool(members))
+    for member in members:
+        found &= member.sum_of(torch.abs) == 0
     return found
 
 

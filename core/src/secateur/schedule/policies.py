@@ -97,6 +97,7 @@ def _args(kind: Kind, binding: Node) -> PolicyArgs:
         if key not in ARGS[kind]:
             if not ARGS[kind]:
                 raise node.key(key).error(f"a policy of kind {kind} takes no args", hint="remove them")
-            what = f"a policy of kind {kind} does not take" if key in ARGS["pruner"] else "unknown key"
+            known = any(key in keys for keys in ARGS.values())
+            what = f"a policy of kind {kind} does not take" if known else "unknown key"
             raise node.key(key).error(f"{what} {key!r}", hint=suggestion(key, ARGS[kind]))
     return structure(node, PolicyArgs)

@@ -11,6 +11,7 @@ from attrs import define, frozen
 from secateur.errors import PlanError
 from secateur.pruning.base import Array, Network
 from secateur.pruning.selection import matching
+from secateur.pruning.weights import told
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -37,17 +38,8 @@ class Remembered(Generic[T]):
 
 
 def by_parameter(named: Mapping[str, V], network: Network) -> dict[str, V]:
-    """{parameter: what `reg_regims` says of it, by names and globs}; of several that match, the last counts."""
-    found: dict[str, V] = {}
-    for pattern, value in named.items():
-        try:
-            names = network.resolve(pattern)
-        except PlanError as error:
-            raise PlanError(error.what, where="reg_regims", hint=error.hint) from error
-        for name in names:
-            found.pop(name, None)
-            found[name] = value
-    return found
+    """{parameter: what `reg_regims` says of it, by names and globs}; see `secateur.pruning.weights.told`."""
+    return told(network, named, "reg_regims")
 
 
 @frozen(eq=False)
