@@ -72,7 +72,7 @@ class OpRule:
     """If in eval mode it multiplies its first argument channel by channel (and adds): by what, shape (channels,), from
     its arguments by name; None where the arguments do not say."""
     creates: bool = False
-    """Whether it makes a tensor of sizes that it is given: the rule is asked even if nothing of its inputs can leave."""
+    """Whether it makes a tensor of sizes that it is given: its rule is asked even if nothing of its inputs can leave."""
     summary: str = ""
 
 
