@@ -93,6 +93,23 @@ def test_every_optimizer_goes_on_alike(name: str, tmp_path: Path) -> None:
     assert all(torch.equal(a, b) for a, b in zip(model.parameters(), twin.parameters(), strict=True))
 
 
+def test_state_of_another_dtype_than_its_parameter_is_kept(tmp_path: Path) -> None:
+    model, twin = network().bfloat16(), network(seed=5).bfloat16()
+    optimizer = torch.optim.NAdam(model.parameters())
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    held = optimizer.state[model[0].weight]
+    held["mu_product"] = torch.tensor(0.123456789)
+    secateur.save(tmp_path / "x", model, optimizer)
+    other = torch.optim.NAdam(twin.parameters())
+    secateur.load(tmp_path / "x", twin, other)
+    assert torch.equal(other.state[twin[0].weight]["mu_product"], held["mu_product"])
+    wide = network(seed=6)  # in another dtype, torch's rule holds
+    secateur.load(tmp_path / "x", wide, third := torch.optim.NAdam(wide.parameters()))
+    assert third.state[wide[0].weight]["exp_avg"].dtype == torch.float32
+
+
 def test_state_of_another_shape_than_its_parameter_is_refused(tmp_path: Path) -> None:
     model = network()
     optimizer = torch.optim.Adam(model.parameters())

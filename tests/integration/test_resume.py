@@ -217,7 +217,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     assert "secateur run s.yaml --output out --resume" in error
     assert not Path("out/thin.safetensors").exists()
     assert run("s.yaml", "--output", "out", "--resume") == 0
-    assert "going on at epoch 2, step 2" in capsys.readouterr().out
+    shown = capsys.readouterr()
+    assert "going on at epoch 2, step 2" in shown.out
+    assert "note" not in shown.err
     expected, found = (read(f"{folder}/thin.safetensors").tensors for folder in ("whole", "out"))
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
@@ -249,6 +251,14 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     error = capsys.readouterr().err
     assert error.count("\n") == 1
     return error.removeprefix("error: ").strip()
+
+
+def test_a_checkpoint_that_will_be_replaced_is_mentioned(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("s.yaml", "--output", "out") == 0
+    assert "note" not in capsys.readouterr().err
+    assert run("s.yaml", "--output", "out") == 0
+    text = "note: out/checkpoint.safetensors of an earlier run will be replaced; --resume goes on from it"
+    assert text in capsys.readouterr().err
 
 
 def test_what_cannot_be_gone_on_from(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -133,8 +133,26 @@ def load_optimizer(optimizer: Optimizer, model: nn.Module, said: Any, tensor: Ca
         for name, held in said["state"].items()
     }
     optimizer.load_state_dict({"state": state, "param_groups": groups})
+    _keep_dtypes(optimizer, names, said["state"], tensor)
     if said.get("stepped"):
         setattr(optimizer, STEPPED, True)
+
+
+def _keep_dtypes(
+    optimizer: Optimizer, names: list[list[str]], state: Mapping[str, Any], tensor: Callable[[str], Tensor]
+) -> None:
+    """Undo that torch rounds all state to the dtype of the parameters, where those are in the dtype of the file."""
+    import torch
+
+    for group, members in zip(optimizer.param_groups, names, strict=True):
+        for parameter, name in zip(group["params"], members, strict=True):
+            if name not in state or tensor(f"model/{name}").dtype != parameter.dtype:
+                continue
+            held = optimizer.state[parameter]
+            for key, value in state[name].items():
+                saved = decode(value, tensor)
+                if isinstance(saved, torch.Tensor) and saved.dtype != held[key].dtype:
+                    held[key] = saved.to(held[key].device)
 
 
 def optimizer_tensors(said: Any) -> list[str]:

@@ -48,6 +48,9 @@ def run(args: argparse.Namespace) -> int:
     )
     with console.stderr().status(f"loading {config.data.name}"):
         data = prepared.load_data()
+    if args.resume is None and (output / CHECKPOINT).exists():
+        said = f"{output / CHECKPOINT} of an earlier run will be replaced; --resume goes on from it"
+        console.complain("note", said, style="yellow")
     if args.resume is not None:
         progress = prepared.resume(Path(args.resume) if args.resume else None)
         out.print(f"going on at {progress}")
