@@ -20,6 +20,7 @@ from torch.optim import lr_scheduler as rates
 import secateur
 from secateur.checkpoint import checksum, inspect, read
 from secateur.checkpoint.files import remove_leftovers
+from secateur.checkpoint.random_states import set_random_states
 from secateur.checkpoint.strict import parse
 from secateur.checkpoint.tree import decode, encode
 from secateur.errors import CheckpointError
@@ -300,6 +301,43 @@ def test_a_schedule_that_does_not_fit_changes_nothing(tmp_path: Path) -> None:
     for number in (1, 2):
         epoch(number, two[0], two[1], two[2])  # and goes on as if nothing had been tried
     assert two[0][0].out_features == 4
+
+
+@pytest.mark.parametrize("done", [0, 1])
+def test_a_load_that_fails_at_the_very_end_leaves_no_trace(
+    done: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from secateur.checkpoint import parts
+
+    donor = scheduled(tmp_path, seed=9)
+    for number in range(2):
+        epoch(number, *donor)
+    secateur.save(tmp_path / "x", donor[0], donor[1], scheduler=donor[2])
+    one, two = scheduled(tmp_path, seed=3), scheduled(tmp_path, seed=3)
+    for trained in (one, two):
+        torch.manual_seed(0)
+        for number in range(done):
+            epoch(number, *trained)
+    failures = [RuntimeError("no")]
+
+    def failing(states: Any) -> None:
+        if failures:
+            raise failures.pop()
+        set_random_states(states)
+
+    monkeypatch.setattr(parts, "set_random_states", failing)
+    with pytest.raises(CheckpointError, match=r"could not be loaded .RuntimeError: no."):
+        secateur.load(tmp_path / "x", two[0], two[1], scheduler=two[2], rng=True)
+    assert not failures
+    assert same(two[2].state_dict(), one[2].state_dict())
+    assert same(two[1].state_dict(), one[1].state_dict())
+    assert two[0][0].out_features == one[0][0].out_features
+    for trained in (one, two):
+        torch.manual_seed(1)
+        for number in range(done, 5):
+            epoch(number, *trained)
+    assert all(torch.equal(a, b) for a, b in zip(one[0].parameters(), two[0].parameters(), strict=True))
+    assert one[0][0].out_features == 4
 
 
 def _shorter(folder: Path) -> Path:
