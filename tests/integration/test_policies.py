@@ -14,6 +14,7 @@ from torch.nn.functional import cross_entropy
 
 from secateur.errors import ConfigError, PlanError
 from secateur.pruning.base import Decision, Moment, Pruner
+from secateur.pruning.naming import Names
 from secateur.pruning.regularizer import Regularizer
 from secateur.pruning.units import UnitPruner
 from secateur.schedule.policy import Policy, PolicyArgs, Schedule, Window
@@ -359,3 +360,98 @@ def test_a_pruner_that_fails_leaves_all_as_it_was() -> None:
         scheduler.on_epoch_begin(0)
     assert [len(units) for units in scheduler.leaving] == [0, 0]
     assert torch.equal(model.conv1.weight, network().conv1.weight)
+
+
+FORWARD: dict[str, Any] = {"mask_on_forward_only": True, "use_double_copies": True}
+
+
+def everywhere(scheduler: Scheduler, *callbacks: str) -> None:
+    """Call some callbacks, each for the second of two epochs if it is called again."""
+    called: list[str] = []
+    for name in callbacks:
+        epoch = called.count(name) if name.startswith("on_epoch") else called.count("on_epoch_begin") - 1
+        step = called.count(name) if not name.startswith("on_epoch") else 0
+        getattr(scheduler, name)(epoch, *(() if name.startswith("on_epoch") else (step, 4)))
+        called.append(name)
+
+
+@pytest.mark.parametrize(
+    "callbacks",
+    [
+        ("on_epoch_begin", "on_minibatch_begin", "on_minibatch_end"),
+        ("on_epoch_begin", "on_minibatch_begin", "on_minibatch_begin", "on_minibatch_end"),
+        ("on_epoch_begin", "on_minibatch_begin", "on_epoch_begin", "on_minibatch_begin", "on_minibatch_end"),
+        ("on_epoch_begin", "on_minibatch_begin", "on_epoch_end"),
+    ],
+)
+def test_weights_come_back_where_the_loop_left_out_the_step_or_the_end(callbacks: tuple[str, ...]) -> None:
+    model = network()
+    first, second = FirstUnits(), Elements(weights=("conv1.weight",))
+    each = {**FORWARD, "mini_batch_pruning_frequency": 1}
+    scheduler = follow(model, policy(first, (0, 1), **each), policy(second, (0, 1), **each))
+    everywhere(scheduler, *callbacks)
+    for name, parameter in network().named_parameters():
+        assert torch.equal(model.get_parameter(name), parameter), name
+
+
+def test_weights_that_were_left_masked_come_back_before_units_leave() -> None:
+    model = network()
+    scheduler = follow(
+        model,
+        policy(Elements(weights=("fc.weight",)), (0, 1), **FORWARD),
+        policy(FirstUnits(), (1,)),
+        policy(Thinner(), (1,)),
+    )
+    everywhere(
+        scheduler, "on_epoch_begin", "on_minibatch_begin", "on_epoch_begin", "on_minibatch_begin", "on_minibatch_end"
+    )
+    assert model.conv1.weight.shape[0] == 6
+    assert torch.equal(model.fc.weight, network().fc.weight)
+
+
+def test_evaluation_between_forward_and_step_leaves_the_masks_on() -> None:
+    model = network()
+    scheduler = follow(model, policy(Elements(), (0, 1), **FORWARD))
+    everywhere(scheduler, "on_epoch_begin", "on_minibatch_begin")
+    masked = model.conv2.weight.detach().clone()
+    with scheduler.masked(), scheduler.masked():
+        assert torch.equal(model.conv2.weight, masked)
+    assert torch.equal(model.conv2.weight, masked)
+    assert not torch.equal(masked, network().conv2.weight)
+    scheduler.on_minibatch_end(0)
+    assert torch.equal(model.conv2.weight, network().conv2.weight)
+
+
+@frozen(kw_only=True)
+class Late(Pruner):
+    """Cannot decide but at the begin of an epoch."""
+
+    name: ClassVar[str] = "late"
+
+    def decide(self, network: Any, moment: Moment) -> Decision:
+        if moment.step:
+            raise PlanError("too late", where="here")
+        return Decision()
+
+
+def test_a_pruner_that_fails_within_an_epoch_leaves_all_as_it_was() -> None:
+    model, elements = network(), Elements()
+    each = {"mini_batch_pruning_frequency": 1}
+    scheduler = follow(model, policy(elements, (0,), **each), policy(Late(), (0,), **each))
+    everywhere(scheduler, "on_epoch_begin", "on_minibatch_begin")
+    before = scheduler.runs[0].decision
+    with pytest.raises(ConfigError, match="too late"):
+        scheduler.on_minibatch_begin(0, 1, 4)
+    assert len(elements.asked) == 2
+    assert scheduler.runs[0].decision is before
+    assert scheduler.runs[0].view.memory == {"asked": 1}
+
+
+def test_names_of_wrapped_models_are_found_with_and_without_the_wrappers() -> None:
+    names = Names(["module.a.weight", "b.module.weight", "b.bias"])
+    assert names.resolve("a.weight") == ["module.a.weight"]
+    assert names.resolve("module.b.weight") == ["b.module.weight"]
+    assert names.resolve("*.weight") == ["module.a.weight", "b.module.weight"]
+    assert names.resolve("module.b.*") == ["b.module.weight", "b.bias"]
+    with pytest.raises(PlanError, match=r"^weights: 'module\.c' matches no parameter; "):
+        names.resolve("module.c")

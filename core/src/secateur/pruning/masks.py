@@ -102,6 +102,11 @@ class Masks:
             self._copies = [tensor.detach().clone() for tensor in self._tensors]
             self.apply()
 
+    @property
+    def laid_on(self) -> bool:
+        """Whether what was there before waits for `take_off`."""
+        return bool(self._copies)
+
     def take_off(self) -> None:
         """Put back what was there before `lay_on`."""
         import torch

@@ -15,25 +15,43 @@ from secateur.errors import PlanError, suggestion
 GLOB = frozenset("*?[")
 
 
+class Names:
+    """Names of parameters, to be found by name, which takes no longer where there are many, or by glob."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._known = dict.fromkeys(names)
+        self._unwrapped: dict[str, list[str]] = {}
+        for name in self._known:
+            self._unwrapped.setdefault(unwrapped(name), []).append(name)
+
+    def resolve(self, pattern: str, where: str = "weights") -> list[str]:
+        """The names that a name or glob means, in their order; none at all is a `PlanError` with a suggestion."""
+        if pattern in self._known:
+            return [pattern]
+        bare = unwrapped(pattern)
+        if found := [name for name in self._known if fnmatchcase(name, pattern)] if GLOB & set(pattern) else []:
+            return found
+        if bare in self._unwrapped:
+            return list(self._unwrapped[bare])
+        if GLOB & set(bare):
+            found = [name for text, names in self._unwrapped.items() if fnmatchcase(text, bare) for name in names]
+        if not found:
+            hint = suggestion(bare, self._known)
+            raise PlanError(f"{pattern!r} matches no parameter", where=where, hint=hint)
+        return found
+
+
 def resolve(pattern: str, names: Iterable[str], where: str = "weights") -> list[str]:
-    """The names that a name or glob means, in their order; none at all is a `PlanError` with a suggestion.
+    """The same among names that are looked up once.
 
     >>> resolve("module.features.module.0.weight", ["features.0.weight", "features.10.weight"])
     ['features.0.weight']
     >>> resolve("features.*.weight", ["features.0.weight", "features.10.weight"])
     ['features.0.weight', 'features.10.weight']
+    >>> resolve("features.0.weight", ["module.features.0.weight"])
+    ['module.features.0.weight']
     """
-    known = list(names)
-    if pattern in known:
-        return [pattern]
-    for spelled in dict.fromkeys((pattern, unwrapped(pattern))):
-        shown = {name: unwrapped(name) if spelled != pattern else name for name in known}
-        found = [name for name, text in shown.items() if text == spelled]
-        if not found and GLOB & set(spelled):
-            found = [name for name, text in shown.items() if fnmatchcase(text, spelled)]
-        if found:
-            return found
-    raise PlanError(f"{pattern!r} matches no parameter", where=where, hint=suggestion(unwrapped(pattern), known))
+    return Names(names).resolve(pattern, where)
 
 
 def unwrapped(name: str) -> str:

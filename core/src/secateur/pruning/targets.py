@@ -45,22 +45,21 @@ def by_weights(patterns: Sequence[str], structure: Structure, network: Network, 
     Raises `PlanError` for a weight of which nothing can leave along that axis; a glob passes over such.
     """
     axis = AXES[structure]
-    found: dict[int, list[Place]] = {}
+    lies: dict[Place, list[int]] = {}
+    for i, dim in enumerate(network.dims):
+        for place, slices in dim.slices.items():
+            if slices.size:
+                lies.setdefault(place, []).append(i)
+    found: dict[int, dict[Place, None]] = {}
     for pattern in patterns:
         names = network.resolve(pattern)
-        lying = {name: _dims_of((name, axis), network) for name in names}
+        lying = {name: lies.get((name, axis), []) for name in names}
         if not any(lying.values()) and not network.thinned:
             raise _refusal(names[0], structure, network, f"weights {pattern!r}")
         for name, dims in lying.items():
             for i in dims:
-                places = found.setdefault(i, [])
-                if (name, axis) not in places:
-                    places.append((name, axis))
-    return [Target(i, tuple(found[i][:1] if leader else found[i])) for i in sorted(found)]
-
-
-def _dims_of(place: Place, network: Network) -> list[int]:
-    return [i for i, dim in enumerate(network.dims) if place in dim.slices and dim.slices[place].size]
+                found.setdefault(i, {})[name, axis] = None
+    return [Target(i, tuple(found[i])[: 1 if leader else None]) for i in sorted(found)]
 
 
 def _refusal(name: str, structure: Structure, network: Network, where: str) -> PlanError:

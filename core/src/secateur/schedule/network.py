@@ -13,7 +13,7 @@ from secateur.graph.capture import normalise_inputs
 from secateur.pruning.base import Array, Decision, Place
 from secateur.pruning.collecting import Collector
 from secateur.pruning.members import members_of
-from secateur.pruning.naming import resolve
+from secateur.pruning.naming import Names
 from secateur.schedule.folding import folded_weights
 from secateur.thinning.planner import couple, scorer
 from secateur.thinning.state import named_parameters, named_tensors
@@ -49,6 +49,7 @@ class LiveNetwork:
         self.parameters: Mapping[str, Tensor] = named_parameters(self.model)
         self.tensors: Mapping[str, Tensor] = named_tensors(self.model)
         self._names = self._all_names()
+        self._known = Names(self._names)
         self.weights_changed()
 
     def weights_changed(self) -> None:
@@ -63,7 +64,7 @@ class LiveNetwork:
 
     def resolve(self, pattern: str) -> list[str]:
         """The parameters that a name or glob means; a tied one may go by any of its names."""
-        return list(dict.fromkeys(self._names[name] for name in resolve(pattern, self._names)))
+        return list(dict.fromkeys(self._names[name] for name in self._known.resolve(pattern)))
 
     def values(self, folded: bool) -> Mapping[str, Tensor]:
         """The parameters; `folded`: weights with the batch norm behind them folded in."""

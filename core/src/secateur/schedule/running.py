@@ -66,11 +66,14 @@ class PolicyRun:
         return every > 0 and moment.step > 0 and (moment.epoch * moment.steps + moment.step) % every == 0
 
     def decide(self, moment: Moment) -> None:
-        """Ask it; what it gathered is used up."""
+        """Ask it."""
         with self.blamed():
             made = self.instance.decide(self.view, moment)
         self.waiting = False
         self.decision = made if made is not None else Decision()
+
+    def used_up(self) -> None:
+        """Forget what was gathered: it was decided by."""
         if self.view.collector is not None:
             self.view.collector.reset()
 

@@ -162,14 +162,10 @@ class Scheduler:
 
     def on_epoch_begin(self, epoch: int) -> None:
         """Let the pruners that are due decide, and apply the masks; remember what is due at the first mini-batch."""
-        before = [run.decision for run in self.runs]
+        self._take_off()
         self.network.weights_changed()
-        try:
+        with self._deciding():
             changed = [self._begin(run, epoch) for run in self.runs]
-        except Exception:
-            for run, decision in zip(self.runs, before, strict=True):
-                run.decision = decision
-            raise
         self.epoch = epoch
         self.rates.begin(epoch)
         self.due = [
@@ -184,16 +180,19 @@ class Scheduler:
 
     def on_minibatch_begin(self, epoch: int, step: int = 0, steps: int = 1) -> None:
         """Let pruners decide that do so within an epoch, thin if that is due, and lay on masks for the forward."""
-        changed = False
+        self._take_off()
+        asked = []
         for run in self.runs:
             if run.moment is None or not isinstance(run.instance, Pruner):
                 continue
             moment = evolve(run.moment, step=step, steps=steps)
             if run.may_decide(step) and (run.waiting or run.again(moment)):
-                self.network.weights_changed()
-                run.decide(moment)
-                changed = True
-        if changed:
+                asked.append((run, moment))
+        if asked:
+            self.network.weights_changed()
+            with self._deciding():
+                for run, moment in asked:
+                    run.decide(moment)
             self.masking.make()
         while self.due and not any(run.waiting for run in self.runs):
             self._thin(self.schedule.policies[self.due[0]], epoch, step)
@@ -210,15 +209,16 @@ class Scheduler:
 
     def on_minibatch_end(self, epoch: int, step: int = 0, steps: int = 1) -> None:
         """Mask again what the optimizer moved; call it after each of its steps."""
+        self._take_off()
         changed = False
         for run in self.runs:
-            run.take_off()
             if run.moment is None:
                 continue
             if isinstance(run.instance, Regularizer):
                 before = run.decision
                 self.network.weights_changed()
                 run.decide(evolve(run.moment, step=step, steps=steps))
+                run.used_up()
                 changed |= any(made.units or made.factors for made in (before, run.decision))
             elif run.policy.args.discard_masks_at_minibatch_end:
                 changed |= not run.forward
@@ -233,6 +233,7 @@ class Scheduler:
 
         One that follows a metric reads `metrics["loss"]`.
         """
+        self._take_off()
         changed = False
         for run in self.runs:
             ends = epoch >= run.policy.window.bounds[1] - 1
@@ -250,14 +251,14 @@ class Scheduler:
     @contextmanager
     def masked(self) -> Iterator[None]:
         """Mask while the body runs what is masked in the forward only: evaluate the network within."""
-        for run in self.runs:
-            if run.masks is not None:
-                run.masks.lay_on()
+        masks = [run.masks for run in self.runs if run.masks is not None and not run.masks.laid_on]
+        for each in masks:
+            each.lay_on()
         try:
             yield
         finally:
-            for run in reversed(self.runs):
-                run.take_off()
+            for each in reversed(masks):
+                each.take_off()
 
     # -- going on later -----------------------------------------------------------------------------------------
 
@@ -307,6 +308,27 @@ class Scheduler:
         run.decide(run.moment)
         return True
 
+    @contextmanager
+    def _deciding(self) -> Iterator[None]:
+        """Let policies decide: if one fails, all of them are as they were; if none does, what they gathered is used."""
+        before = [(run, run.decision, run.moment, run.waiting, dict(run.view.memory)) for run in self.runs]
+        drawn = self.generator.get_state()
+        try:
+            yield
+        except BaseException:
+            for run, decision, moment, waiting, memory in before:
+                run.decision, run.moment, run.waiting, run.view.memory = decision, moment, waiting, memory
+            self.generator.set_state(drawn)
+            raise
+        for run, decision, *_ in before:
+            if run.decision is not decision:
+                run.used_up()
+
+    def _take_off(self) -> None:
+        """Take back what is laid on, the last first: a mini-batch may have been left before its end."""
+        for run in reversed(self.runs):
+            run.take_off()
+
     def _lay_on(self) -> None:
         for run in self.runs:
             if run.forward:
@@ -319,7 +341,7 @@ class Scheduler:
         for run in reversed(self.runs):
             if run.masks is not None and run.policy.args.mask_gradients:
                 run.masks.apply_to_gradients()
-            run.take_off()
+        self._take_off()
 
     def _thin(self, policy: Policy, epoch: int, step: int) -> None:
         verify = policy.instance.verify if isinstance(policy.instance, Thinner) else True
