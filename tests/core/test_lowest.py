@@ -11,7 +11,7 @@ from secateur.pruning import lowest as module
 from secateur.pruning.lowest import lowest
 
 TYPES = [torch.float16, torch.bfloat16, torch.float32, torch.float64]
-WAYS = [module._by_counting, module._by_kth_value]
+WAYS = [module._by_counting, module._by_kth_value, module._by_sorting]
 
 
 def by_sorting(tensor: Tensor, count: int) -> Tensor:
@@ -45,7 +45,7 @@ def test_nothing_of_nothing() -> None:
 
 
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
-@pytest.mark.parametrize("way", WAYS, ids=["counting", "kth value"])
+@pytest.mark.parametrize("way", WAYS, ids=["counting", "kth value", "sorting"])
 @pytest.mark.parametrize("size", [1, 7, 1000, 30_000])
 def test_it_is_a_stable_sort_whatever_the_type(dtype: torch.dtype, way: object, size: int) -> None:
     values = torch.randn(size, generator=torch.Generator().manual_seed(size)) * 0.02
@@ -78,7 +78,7 @@ def test_the_tensor_stays_as_it_is_and_needs_no_history() -> None:
     assert tensor.tolist() == [-3.0, 1.0]
 
 
-@pytest.mark.parametrize("way", WAYS, ids=["counting", "kth value"])
+@pytest.mark.parametrize("way", WAYS, ids=["counting", "kth value", "sorting"])
 @pytest.mark.parametrize("dtype", TYPES, ids=str)
 def test_what_is_no_number_is_refused(way: object, dtype: torch.dtype) -> None:
     with pytest.raises(PlanError) as caught:

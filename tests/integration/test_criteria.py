@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import secateur
+from secateur.errors import PlanError
 from secateur.pruning.collecting import Collector
 from secateur.pruning.members import Member, members_of
+from secateur.pruning.selection import select_counts
 from secateur.testing.examples import Residual
 from secateur.testing.values import randomised, unchanged
 from secateur.thinning.planner import couple
@@ -39,10 +41,27 @@ def members(size: int, /, **tensors: Tensor) -> list[Member]:
 
 
 def test_geometric_median_sums_distances_over_coupled_filters() -> None:
-    a, b = torch.tensor([[0.0, 0.0], [3.0, 0.0], [0.0, 0.0]]), torch.tensor([[0.0], [4.0], [1.0]])
+    a, b = torch.tensor([[1.0, 0.0], [4.0, 0.0], [1.0, 0.0]]), torch.tensor([[0.0], [4.0], [1.0]])
     found = geometric_median(members(3, a=a, b=b, other_in=torch.full((2, 3), 9.0), bias=torch.full((3,), 9.0)))
-    far = (9 + 9) ** 0.5  # units 1 and 2: (3, 0 | 4) and (0, 0 | 1)
+    far = (9 + 9) ** 0.5  # units 1 and 2: (4, 0 | 4) and (1, 0 | 1)
     np.testing.assert_allclose(found, [5 + 1, 5 + far, 1 + far], atol=1e-12)
+
+
+def test_filters_of_zeros_are_the_lowest_and_no_neighbours() -> None:
+    a = torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 2.0], [0.0, 0.0], [1.0, 4.0]])
+    np.testing.assert_allclose(geometric_median(members(5, a=a)), [1 + 3, 0, 1 + 2, 0, 3 + 2], atol=1e-12)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_lamp_gives_no_number_for_weights_that_are_none(wrong: float) -> None:
+    a = torch.tensor([[1.0], [wrong], [2.0]])
+    assert np.isnan(lamp(members(3, a=a))).any()
+
+
+def test_infinite_scores_do_not_compete() -> None:
+    scores = [np.array([1.0, np.inf]), np.array([1.0, 2.0])]
+    with pytest.raises(PlanError, match=r"criterion: the criterion gave infinite scores; are the weights finite\?"):
+        select_counts([2, 2], [1, 1], lambda i: scores[i], "global")
 
 
 def test_equal_filters_are_at_no_distance() -> None:

@@ -221,6 +221,8 @@ def test_what_cannot_be_pruned_is_refused_before_training(network: Shown, keys: 
         ({"group_dependency": "Leader"}, "group_dependency 'Leader' says something of weights"),
         ({"initial_sparsity": 0.1}, "give either sparsity, or initial_sparsity and final_sparsity"),
         ({"minimum": 0}, "must be positive, got 0"),
+        ({"weights": []}, "weights must not be empty: name what is pruned, or leave the key out for all dims"),
+        ({"dims": []}, "dims must not be empty: name what is pruned, or leave the key out for all dims"),
     ],
 )
 def test_keys_that_do_not_go_together(keys: dict[str, Any], message: str) -> None:

@@ -389,6 +389,16 @@ def test_weights_that_are_no_numbers(pruner: Pruner) -> None:
     assert str(caught.value) == "b.weight: some weights are not numbers (NaN); has training diverged?"
 
 
+def test_weights_without_data_are_refused_before_training() -> None:
+    with torch.device("meta"):
+        model = nn.Linear(4, 2)
+    message = r"thresholds\['weight'\]: 'weight' cannot be pruned so: it has no data \(it is on the meta device\)"
+    with pytest.raises(PlanError, match=message):
+        ThresholdPruner(thresholds={"weight": 0.5}).check_names(
+            Shown(model, couple(nn.Linear(4, 2), (torch.zeros(1, 4),)))
+        )
+
+
 @pytest.mark.parametrize("cls", [SensitivityPruner, SplicingPruner])
 def test_nothing_is_measured_of_what_is_not_finite(cls: Any) -> None:
     network = two(b=[[torch.inf] * 4] * 2)

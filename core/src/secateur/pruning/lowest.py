@@ -20,6 +20,8 @@ Array = np.ndarray[Any, Any]
 
 CHUNK = 1 << 18
 """Elements looked at in one go: what is made of them stays in the processor's cache."""
+SMALL = 1 << 12
+"""Elements that are sorted sooner than counted."""
 UPPER = 15
 """Bits by which elements are counted."""
 
@@ -44,13 +46,25 @@ def lowest(tensor: Tensor, count: int, where: str = "") -> Tensor:
         return torch.ones(tensor.shape, dtype=torch.bool, device=tensor.device)
     if flat.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
         flat = flat.float()
-    keep = _by_counting(flat, count, where) if flat.device.type == "cpu" else _by_kth_value(flat, count, where)
+    way = _by_kth_value if flat.device.type != "cpu" else _by_counting if flat.numel() > SMALL else _by_sorting
+    keep = way(flat, count, where)
     return keep.reshape(tensor.shape)
 
 
 def not_a_number(where: str) -> PlanError:
     """What to raise if weights cannot be ranked."""
     return PlanError("some weights are not numbers (NaN)", where=where, hint="has training diverged?")
+
+
+def _by_sorting(flat: Tensor, count: int, where: str) -> Tensor:
+    """Sort them all."""
+    import torch
+
+    if flat.isnan().any():
+        raise not_a_number(where)
+    keep = torch.ones(flat.shape, dtype=torch.bool)
+    keep[torch.argsort(flat.abs(), stable=True)[:count]] = False
+    return keep
 
 
 def _by_counting(flat: Tensor, count: int, where: str) -> Tensor:

@@ -155,6 +155,8 @@ def select_counts(
     competing = [count > 0 or (scope != "local" and count < 0) for count in wanted]
     scores = {i: _checked(score(i), sizes[i]) for i, competes in enumerate(competing) if competes}
     if scope == "global":
+        if not all(np.isfinite(found).all() for found in scores.values()):
+            raise PlanError("the criterion gave infinite scores", where="criterion", hint="are the weights finite?")
         normalised = {i: found / max(float(found.mean()), 1e-300) for i, found in scores.items()}
         wanted = _shared_counts(sizes, wanted, normalised, minimum)
     elif scope == "isomorphic":

@@ -55,6 +55,9 @@ class UnitPruner(RatedPruner):
         self.check_shares()
         if self.dims is not None and self.weights is not None:
             raise ValueError("give either dims or weights, not both")
+        for key, patterns in (("dims", self.dims), ("weights", self.weights)):
+            if patterns is not None and not patterns:
+                raise ValueError(f"{key} must not be empty: name what is pruned, or leave the key out for all dims")
         if self.weights is None:
             for name, value, default in (
                 ("structure", self.structure, "filters"),

@@ -102,7 +102,7 @@ def told(network: Network, patterns: Mapping[str, T], key: str, refusal: Refusal
         except PlanError as error:
             raise PlanError(error.what, where=where, hint=error.hint) from None
         exact = found == [pattern] or not GLOB & set(pattern)
-        reasons = {name: _not_floating(network.parameters[name]) or refusal(network.parameters[name]) for name in found}
+        reasons = {name: _unfit(network.parameters[name]) or refusal(network.parameters[name]) for name in found}
         fitting = [name for name in found if not reasons[name]]
         if not fitting or (exact and len(fitting) < len(found)):
             name, reason = next((name, reason) for name, reason in reasons.items() if reason)
@@ -114,7 +114,9 @@ def told(network: Network, patterns: Mapping[str, T], key: str, refusal: Refusal
     return {name: ranked[name][1] for name in network.parameters if name in ranked}
 
 
-def _not_floating(tensor: Tensor) -> str:
+def _unfit(tensor: Tensor) -> str:
+    if tensor.is_meta:
+        return "it has no data (it is on the meta device); load the weights first"
     return "" if tensor.is_floating_point() else f"its elements are {str(tensor.dtype).removeprefix('torch.')}"
 
 

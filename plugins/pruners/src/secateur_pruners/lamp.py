@@ -30,7 +30,8 @@ def lamp(members: Sequence[Member]) -> Scores:
     order = np.argsort(squares, kind="stable")
     rest = np.cumsum(squares[order][::-1])[::-1]
     scores = np.zeros(len(squares))
-    scores[order] = np.divide(squares[order], rest, out=np.zeros(len(squares)), where=rest > 0)
+    with np.errstate(invalid="ignore"):  # of weights that are not finite the score is not a number
+        scores[order] = np.divide(squares[order], rest, out=np.zeros(len(squares)), where=rest != 0)
     return scores
 
 
