@@ -101,11 +101,12 @@ def stale(model: nn.Module) -> list[str]:
 
 def exact(model: nn.Module, plan: Plan, inputs: Inputs, tolerance: float = TOLERANCE) -> nn.Module:
     """Thin a copy and check it against the masked model; return the copy."""
-    reference = outputs(secateur.masked(model, plan), inputs)
+    given = plan.states.masked_inputs(inputs)  # recurrent states
+    reference = plan.states.cut_outputs(outputs(secateur.masked(model, plan), given))
     thinned = copy.deepcopy(model)
     report = secateur.thin(thinned, plan, verify=True)
     assert report.difference is not None
-    assert relative(reference, outputs(thinned, inputs)) <= tolerance
+    assert relative(reference, outputs(thinned, plan.states.cut_inputs(inputs))) <= tolerance
     assert report.difference.relative <= tolerance
     assert all(bool(tensor.isfinite().all()) for tensor in reference)
     assert stale(thinned) == []
@@ -138,13 +139,15 @@ class Law:
         if prepare:
             randomised(model)
         inputs = (inputs,) if isinstance(inputs, torch.Tensor) else inputs
-        thinned = exact(model, secateur.plan(model, inputs, prune), inputs)
+        plan = secateur.plan(model, inputs, prune)
+        thinned = exact(model, plan, inputs)
         tensors = {**dict(thinned.named_parameters()), **dict(thinned.named_buffers())}
         found = {name: tuple(tensors[name].shape) for name in shapes or {}}
         assert found == dict(shapes or {})
         if train:
             thinned.train()
-            thinned(**inputs) if isinstance(inputs, dict) else thinned(*inputs)
+            given = plan.states.cut_inputs(inputs)
+            thinned(**given) if isinstance(given, dict) else thinned(*given)
             thinned.eval()
         for seed in range(seeds):
             exact(model, random_plan(model, inputs, seed), inputs)

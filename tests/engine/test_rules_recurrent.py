@@ -230,3 +230,105 @@ def test_layers_one_after_another_leave_by_themselves(law: Any) -> None:
     thinned = law(model, law.normal(4, 2, 5), {"b.weight_ih_l0": (24, 4), "b.weight_hh_l0": (24, 6)})
     assert (thinned.a.hidden_size, thinned.b.input_size, thinned.b.hidden_size) == (4, 4, 6)
     assert [(dim.name, dim.size) for dim in law.plan(model, law.normal(4, 2, 5)).dims] == [("a", 8), ("b", 12)]
+
+
+class Stateful(nn.Module):
+    """A word language model that takes its state and returns it."""
+
+    def __init__(self, layer: nn.Module, width: int = 8, returns: str = "both") -> None:
+        super().__init__()
+        self.table, self.layer, self.decoder = nn.Embedding(11, 6), layer, nn.Linear(width, 11)
+        self.returns = returns
+
+    def forward(self, tokens: Tensor, state: Any) -> Any:
+        made, state = self.layer(self.table(tokens), state)
+        after = tuple(s.detach() for s in state) if isinstance(state, tuple) else state
+        return {"both": (self.decoder(made), after), "result": self.decoder(made), "state": after}[self.returns]
+
+
+def state_of(*shapes: tuple[int, ...]) -> Any:
+    states = tuple(torch.randn(shape, dtype=torch.float64) for shape in shapes)
+    return states if len(states) > 1 else states[0]
+
+
+STATEFUL: dict[str, tuple[Callable[[], nn.Module], Any, int]] = {
+    "lstm": (lambda: nn.LSTM(6, 8, 2), ((2, 4, 8), (2, 4, 8)), 8),
+    "gru": (lambda: nn.GRU(6, 8, 2, bidirectional=True), ((4, 4, 8),), 16),
+    "tanh": (lambda: nn.RNN(6, 8), ((1, 4, 8),), 8),
+    "relu": (lambda: nn.RNN(6, 8, nonlinearity="relu", bias=False), ((1, 4, 8),), 8),
+    "projected": (lambda: nn.LSTM(6, 8, proj_size=4), ((1, 4, 4), (1, 4, 8)), 4),
+}
+
+
+@pytest.mark.parametrize("kind", STATEFUL)
+def test_states_that_go_round_become_smaller(law: Any, kind: str) -> None:
+    make, shapes, width = STATEFUL[kind]
+    model, inputs = Stateful(make(), width), (tokens(), state_of(*shapes))
+    thinned = law(model, inputs, {"decoder.weight": (11, width // 2)}, seeds=6)
+    plan = law.plan(model, inputs)
+    (given,) = plan.states.cut_inputs(inputs)[1:]
+    assert [s.shape[-1] for s in (given if isinstance(given, tuple) else (given,))] == [s[-1] // 2 for s in shapes]
+    _, state = thinned(tokens(), given)
+    thinned(tokens(), state)  # it goes round
+    count = sum(shape[-1] for shape in shapes) // 2
+    places = ", ".join(str(place + 1) for place in range(len(shapes)))
+    assert f"become smaller: {count} entries leave the inputs {places} (tensors counted from 0)" in str(plan)
+    saved = type(plan).from_dict(plan.to_dict())
+    assert saved.states.to_dict() == plan.states.to_dict() != law.plan(model, inputs, 0.0).states.to_dict()
+
+
+class Steps(nn.Module):
+    """A cell that is called once, with its state from outside; `units` is the size of states that users make."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell, self.next, self.read = nn.LSTMCell(5, 8), nn.GRUCell(8, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor, states: dict[str, Any]) -> Any:
+        hidden, cell = self.cell(x, (states["hidden"], states["cell"]))
+        last = self.next(hidden, states["last"])
+        return {"y": self.read(last), "hidden": hidden, "cell": cell, "last": last}
+
+
+def test_states_of_cells_become_smaller(law: Any) -> None:
+    states = {"hidden": state_of((2, 8)), "cell": state_of((2, 8)), "last": state_of((2, 6))}
+    inputs = {"x": law.normal(2, 5), "states": states}
+    thinned = law(Steps(), inputs, {"cell.weight_hh": (16, 4), "next.weight_hh": (9, 3)}, seeds=6)
+    assert (thinned.cell.hidden_size, thinned.next.input_size, thinned.next.hidden_size) == (4, 4, 3)
+
+
+@pytest.mark.parametrize("returns", ["result", "state"])
+def test_states_that_do_not_go_round_stay(law: Any, returns: str) -> None:
+    model, inputs = Stateful(nn.GRU(6, 8), returns=returns), (tokens(), state_of((1, 4, 8)))
+    reason = "its state is an input of the model, which would have to return it"
+    law.refuses(model, inputs, "layer.weight_hh_l0", reason, "in gru at layer", axis=1)
+    assert not law.plan(model, inputs).states
+
+
+def test_states_that_are_only_returned_stay_with_a_hint(law: Any) -> None:
+    model = Stateful(nn.GRU(6, 8))
+    hint = "(give a state among the example inputs, and what goes round becomes smaller with the layer)"
+    law.refuses(model, (tokens(), None), "layer.weight_hh_l0", "it is an output of the model", hint, axis=1)
+
+
+def test_what_the_model_returns_of_a_layer_stays(law: Any) -> None:
+    class Bare(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.write, self.layer = nn.Linear(5, 6), nn.LSTM(6, 8)
+
+        def forward(self, x: Tensor, state: Any) -> Any:
+            return self.layer(self.write(x), state)
+
+    inputs = (law.normal(3, 4, 5), state_of((1, 4, 8), (1, 4, 8)))
+    law.refuses(Bare(), inputs, "layer.weight_hh_l0", "it is an output of the model, in lstm at layer", axis=1)
+
+
+def test_a_state_that_something_else_reads_stays(law: Any) -> None:
+    class Mixed(Stateful):
+        def forward(self, tokens: Tensor, state: Any) -> Any:
+            made, after = self.layer(self.table(tokens), state)
+            return self.decoder(made + state.cos()), after
+
+    model, inputs = Mixed(nn.GRU(6, 8)), (tokens(), state_of((1, 4, 8)))
+    law.refuses(model, inputs, "layer.weight_hh_l0", "beside results, and only pass it on", axis=1)

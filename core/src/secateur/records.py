@@ -71,8 +71,11 @@ class OpRule:
     channel_factor: Callable[[Mapping[str, Any]], Tensor | None] | None = None
     """If in eval mode it multiplies its first argument channel by channel (and adds): by what, shape (channels,), from
     its arguments by name; None where the arguments do not say."""
+    states: Callable[[Op], tuple[Sequence[str], Sequence[str]]] | None = None
+    """If it is recurrent: the names of the values it takes as initial states, and of those it gives as last ones, with
+    the units along the last axis. Where the model takes and returns them they become smaller with the layer."""
     creates: bool = False
-    """Whether it makes a tensor of sizes that it is given: its rule is asked even if nothing of its inputs can leave."""
+    """Whether it makes a tensor of sizes that it is given: its rule is asked even if nothing of its inputs leaves."""
     summary: str = ""
 
 

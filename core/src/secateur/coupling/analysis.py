@@ -134,9 +134,11 @@ def analyse(
     rules: Mapping[str, OpRule],
     adapters: Mapping[str, LayerAdapter],
     renormalise: bool = False,
+    states: bool = True,
 ) -> Coupling:
-    """Find the dims of a graph. With `renormalise` those that change the scale of something may be pruned too."""
-    labelling = label(graph, rules, adapters)
+    """Find the dims of a graph. With `renormalise` those that change the scale of something may be pruned too; without
+    `states` recurrent states that the model takes and returns stay as all its inputs and outputs."""
+    labelling = label(graph, rules, adapters, states)
     axes = TensorAxes.of(labelling)
     while True:
         solution, sizes = solve(labelling.facts), SizeSystem(labelling)

@@ -17,6 +17,7 @@ from secateur.coupling.facts import Facts, SizeFact
 from secateur.coupling.labels import Axis, Labels, fixed
 from secateur.coupling.site import Site
 from secateur.coupling.sources import Source, settle
+from secateur.coupling.states import States, states_of
 from secateur.errors import PluginError
 from secateur.graph.ir import Graph, ModuleCall, Op, Value
 from secateur.graph.sizes import Attribute
@@ -24,6 +25,7 @@ from secateur.records import LayerAdapter, OpRule
 
 NO_RULE = "no rule for the operation {kind!r}"
 UNUSED = "it took no part in the recorded run"
+LOOSE = "give a state among the example inputs, and what goes round becomes smaller with the layer"
 NO_RULE_HINT = "a plugin can supply one with the hook secateur_op_rules"
 
 
@@ -34,13 +36,18 @@ class Labelling:
     graph: Graph
     facts: Facts
     labels: Mapping[str, Labels]
+    states: States = States()  # noqa: RUF009 - frozen
 
 
-def label(graph: Graph, rules: Mapping[str, OpRule], adapters: Mapping[str, LayerAdapter]) -> Labelling:
+def label(
+    graph: Graph, rules: Mapping[str, OpRule], adapters: Mapping[str, LayerAdapter], states: bool = True
+) -> Labelling:
     """Label every axis of every value of a graph.
 
-    `rules` by operation name, `adapters` by qualified module type. Raises `PluginError` if a rule breaks its contract.
+    `rules` by operation name, `adapters` by qualified module type. `states`: let recurrent states that the model takes
+    and returns become smaller. Raises `PluginError` if a rule breaks its contract.
     """
+    carried = states_of(graph, rules) if states else States()
     facts = Facts()
     labels: dict[str, Labels] = {}
     read = {name for op in graph.ops.values() for name in op.inputs}
@@ -48,6 +55,9 @@ def label(graph: Graph, rules: Mapping[str, OpRule], adapters: Mapping[str, Laye
         if value.kind != "activation":
             unused = value.name in graph.unused or value.name not in read
             labels[value.name] = _source(value, graph, facts, UNUSED + _training_note(graph) if unused else "")
+            if value.name in carried.taken:
+                units = Axis(facts.fresh(value.shape[-1]))
+                labels[value.name] = Labels(value.name, (*labels[value.name].axes[:-1], units))
     for op in graph.ops.values():
         outputs = _apply(op, graph, facts, labels, rules)
         for name, axes in zip(op.outputs, outputs, strict=True):
@@ -55,14 +65,16 @@ def label(graph: Graph, rules: Mapping[str, OpRule], adapters: Mapping[str, Laye
         if op.overwrites and op.outputs:
             _overwrite(op, facts, labels)
     for name in graph.outputs:
-        for axis in labels[name].axes:
-            facts.fix(axis.atoms, "it is an output of the model", op=graph.producer.get(name))
+        axes = labels[name].axes
+        for axis in axes[:-1] if name in carried.returned else axes:
+            hint = LOOSE if name in carried.loose else ""
+            facts.fix(axis.atoms, "it is an output of the model", hint=hint, op=graph.producer.get(name))
     if graph.decisions and graph.unused:
         _refuse_all(graph, facts, labels)
     _mirror(graph, facts, labels, adapters)
     facts.sizes += unfollowed(graph, facts, labels)
     settle(labels[value.name] for value in graph.values.values() if value.kind != "activation")
-    return Labelling(graph, facts, labels)
+    return Labelling(graph, facts, labels, carried)
 
 
 def _training_note(graph: Graph) -> str:

@@ -74,6 +74,7 @@ def plan_is_exact(
     except SecateurError as error:
         raise LawBroken(f"a plan could not be applied: {error}") from error
     try:
+        inputs = plan.states.cut_inputs(inputs)
         found = outputs(thinned, inputs)
     except Exception as error:
         raise LawBroken(f"the thin network does not run: {type(error).__name__}: {error}") from error

@@ -17,6 +17,7 @@ from secateur.errors import PlanError, suggestion
 from secateur.thinning.ranges import from_ranges, to_ranges
 from secateur.thinning.renormalising import Counted, Scaling
 from secateur.thinning.silenced import Silenced
+from secateur.thinning.states import StateCuts
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 Cuts = Mapping[str, Mapping[int, Indices]]
@@ -79,6 +80,8 @@ class Plan:
     """{size expression: its value in the thin network} of integers that scale something in the masked network."""
     unmasked: frozenset[tuple[str, int]] = frozenset()
     """(parameter, axis) whose leaving slices keep their values in the masked network: zero is not in their domain."""
+    states: StateCuts = field(factory=StateCuts)
+    """What leaves the recurrent states that the model takes and returns."""
     builder: str = "trace"
     """The graph builder that looked at the model."""
     silenced: Silenced | None = None
@@ -156,6 +159,7 @@ class Plan:
             "counted": [counted.to_dict() for counted in self.counted],
             "scales": dict(self.scales),
             "unmasked": sorted([name, axis] for name, axis in self.unmasked),
+            "states": self.states.to_dict(),
             "builder": self.builder,
             "silenced": None if self.silenced is None else self.silenced.to_dict(),
         }
@@ -182,6 +186,7 @@ class Plan:
                 counted=tuple(Counted.from_dict(entry) for entry in saved["counted"]),
                 scales={str(expr): int(value) for expr, value in saved["scales"].items()},
                 unmasked=frozenset((str(name), int(axis)) for name, axis in saved["unmasked"]),
+                states=StateCuts.from_dict(saved["states"]) if "states" in saved else StateCuts(),
                 builder=str(saved["builder"]),
                 silenced=None if saved["silenced"] is None else Silenced.from_dict(saved["silenced"]),
             )

@@ -25,6 +25,7 @@ from secateur.thinning.counting import renormalising
 from secateur.thinning.plan import Dim, Plan
 from secateur.thinning.silenced import Silenced
 from secateur.thinning.state import named_parameters, named_tensors
+from secateur.thinning.states import StateCuts
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -88,12 +89,17 @@ def plan(
     return chosen(model, coupling, ratios, criterion, calibrate=calibrate)  # what it makes may well be garbage
 
 
-def couple(model: nn.Module, example_inputs: Any, builder: str = "trace", renormalise: bool = False) -> Coupling:
-    """Trace a model and find its dims; with `renormalise` those that change the scale of something may be pruned."""
+def couple(
+    model: nn.Module, example_inputs: Any, builder: str = "trace", renormalise: bool = False, states: bool = True
+) -> Coupling:
+    """Trace a model and find its dims; with `renormalise` those that change the scale of something may be pruned.
+
+    `states`: recurrent states that the model takes and returns may become smaller.
+    """
     manager = current()
     with _GarbageLater():
         graph = trace(model, example_inputs, builder)
-        return analyse(graph, manager.op_rules, manager.adapters, renormalise)
+        return analyse(graph, manager.op_rules, manager.adapters, renormalise, states)
 
 
 def select_plan(
@@ -243,6 +249,7 @@ def make_plan(
         counted=tuple(scales.counted),
         scales=scales.scales,
         unmasked=frozenset(coupling.labelling.facts.unmasked),
+        states=StateCuts.of(gone),
         builder=coupling.graph.builder,
         silenced=silenced,
         example_inputs=example_inputs,

@@ -27,12 +27,15 @@ if TYPE_CHECKING:
 def reference(model: nn.Module, plan: Plan, inputs: Any) -> list[Tensor]:
     """The outputs of the masked network; the model is as it was afterwards. What the forward raises is raised.
 
-    For a plan made from zeros they are those of the network as it is.
+    For a plan made from zeros they are those of the network as it is. Recurrent states go in with zeros where entries
+    leave, and come out without these.
     """
     if plan.silenced is not None:
         return outputs(model, inputs)
+    given = plan.states.masked_inputs(inputs)
     with zeroed(model, plan):
-        return _counting(model, plan, inputs) if plan.counted or plan.scales else outputs(model, inputs)
+        made = _counting(model, plan, given) if plan.counted or plan.scales else outputs(model, given)
+    return plan.states.cut_outputs(made)
 
 
 def _counting(model: nn.Module, plan: Plan, inputs: Any) -> list[Tensor]:

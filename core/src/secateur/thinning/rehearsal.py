@@ -42,13 +42,14 @@ def rehearse(model: nn.Module, plan: Plan, inputs: Any) -> bool:
     with preserved(model):
         try:
             _empty(model, plan)
-            thin = builder.build(model, inputs)
+            thin = builder.build(model, plan.states.cut_inputs(inputs))
         except SecateurError as error:
             raise ThinError(f"the thin network would not run: {error.what}", where="thin", hint=REPORT) from error
         except Exception as error:  # an attribute that refuses its new value
             raise ThinError(f"{type(error).__name__}: {error}", where="thin", hint="the model is as it was") from error
-    if _shapes(dense) != _shapes(thin):
-        text = f"the outputs of the thin network would have shapes {_shapes(thin)} instead of {_shapes(dense)}"
+    due, found = plan.states.cut_shapes(_shapes(dense)), _shapes(thin)
+    if due != found:
+        text = f"the outputs of the thin network would have shapes {found} instead of {due}"
         raise ThinError(text, where="thin", hint=REPORT)
     if not plan.scales and not any(isinstance(new, float) for _, new in plan.attributes.values()):
         _check_numbers(dense, thin)  # otherwise numbers change on purpose

@@ -54,20 +54,23 @@ class Counted:
 
     def to_dict(self) -> dict[str, Any]:
         """A form fit for JSON."""
-        arguments = [_saved(entry) if isinstance(entry, Mapping) else entry for entry in self.arguments]
-        outputs = [_saved(axes) for axes in self.outputs]
+        arguments = [saved_axes(entry) if isinstance(entry, Mapping) else entry for entry in self.arguments]
+        outputs = [saved_axes(axes) for axes in self.outputs]
         return {"op": self.op, "place": self.place, "arguments": arguments, "outputs": outputs}
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Counted:
         """Read what `to_dict` wrote."""
-        arguments = tuple(_read(entry) if isinstance(entry, Mapping) else entry for entry in saved["arguments"])
-        return cls(str(saved["op"]), str(saved["place"]), arguments, tuple(_read(axes) for axes in saved["outputs"]))
+        arguments = tuple(read_axes(entry) if isinstance(entry, Mapping) else entry for entry in saved["arguments"])
+        outputs = tuple(read_axes(axes) for axes in saved["outputs"])
+        return cls(str(saved["op"]), str(saved["place"]), arguments, outputs)
 
 
-def _saved(axes: Axes) -> dict[str, Any]:
+def saved_axes(axes: Axes) -> dict[str, Any]:
+    """Leaving indices by axis, in a form fit for JSON."""
     return {str(axis): to_ranges(indices) for axis, indices in axes.items()}
 
 
-def _read(axes: Mapping[str, Any]) -> Axes:
+def read_axes(axes: Mapping[str, Any]) -> Axes:
+    """Read what `saved_axes` wrote."""
     return {int(axis): from_ranges(ranges) for axis, ranges in axes.items()}

@@ -80,6 +80,8 @@ def plan_text(plan: Plan) -> str:
     buffer = StringIO()
     console = Console(file=buffer, width=110, color_system=None)
     console.print(plan_table(plan))
+    if plan.states:
+        console.print(str(plan.states), markup=False, highlight=False, soft_wrap=True)
     if plan.refusals:
         console.print("stays:")
         for places, reason in refusal_groups(plan):

@@ -271,7 +271,7 @@ def _reference(model: nn.Module, plan: Plan, inputs: Any) -> list[Tensor]:
 
 def _verified(model: nn.Module, plan: Plan, inputs: Any, masked: list[Tensor]) -> Difference:
     try:
-        thinned = outputs(model, inputs)
+        thinned = outputs(model, plan.states.cut_inputs(inputs))
     except Exception as error:
         raise VerificationError(
             f"the thin network does not run: {type(error).__name__}: {error}",

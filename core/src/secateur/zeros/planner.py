@@ -52,7 +52,7 @@ def plan_zeros(
     """
     _check_accept(accept)
     inputs = normalise_inputs(example_inputs)
-    coupling = couple(model, inputs, builder)
+    coupling = couple(model, inputs, builder, states=False)
     kept = ratios_of(coupling.dims, 0.5, keep, coupling.staying) == 0
     runner = Runner.of(model, inputs, coupling, builder)
     try:

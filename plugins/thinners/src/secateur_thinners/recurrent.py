@@ -28,6 +28,7 @@ GATES = {"lstm": 4, "gru": 3, "rnn_tanh": 1, "rnn_relu": 1}
 """Blocks of rows in the matrices of each kind: i f g o; r z n; one."""
 STEPS = "the recurrence runs along it"
 STATES = "each layer and direction has a state of its own"
+GIVEN = "its state is an input of the model, which would have to return it beside results, and only pass it on"
 NARROWER = "the units of a layer with a projection must stay more than what they are projected to"
 PADDED = "sequences of several lengths are packed along it"
 
@@ -55,10 +56,14 @@ class State:
     given: Axis
 
     @classmethod
-    def of(cls, site: Site, kind: str, tensors: Sequence[Labels], projects: bool) -> State:
+    def of(cls, site: Site, kind: str, tensors: Sequence[Labels], weights: Sequence[Weights]) -> State:
         """The state of a call: h, or h and c."""
+        for tensor in tensors:
+            if tensor.name in site.graph.inputs and not tensor[-1].free:
+                for weight in weights:
+                    site.fix(weight.recurrent[1], GIVEN)
         given = tensors[0][-1]
-        if projects:
+        if weights[0].projection is not None:
             return cls(tensors[1][-1], given)
         hidden = given
         for other in tensors[1:]:
@@ -99,7 +104,7 @@ def sequence(site: Site) -> list[Sequence[Axis]]:
     packed = batch_sizes is not None
     tensors = states if isinstance(states, tuple) else (states,)
     groups = list(_weights(parameters, biased, len(parameters) // (tensors[0].shape[0])))
-    state = State.of(site, kind, tensors, projects=groups[0].projection is not None)
+    state = State.of(site, kind, tensors, groups)
     after = state.silenced(groups)
     read = data[-1]
     for start in range(0, len(groups), directions):
@@ -148,6 +153,15 @@ def _weights(parameters: Sequence[Labels], biased: bool, each: int) -> Iterator[
         yield Weights(matrices[0], matrices[1], biases, rest[0] if rest else None)
 
 
+def states(op: Op) -> tuple[Sequence[str], Sequence[str]]:
+    """The states that a call takes, and those that it gives: all that a cell does, all but the first of a layer."""
+    if op.kind.endswith("_cell"):
+        taken = op.kwargs["hx"] if "hx" in op.kwargs else op.args[1]
+        return [ref.name for ref in _refs(taken)], op.outputs
+    packed = len(op.args) > 3 and not isinstance(op.args[3], bool)
+    return [ref.name for ref in _refs(op.args[1 + packed : 2 + packed])], op.outputs[1:]
+
+
 def cell(site: Site) -> Any:
     """One step of one layer: the input is [batch, channels], each state [batch, units]."""
     kind = site.op.kind.removesuffix("_cell")
@@ -155,7 +169,7 @@ def cell(site: Site) -> Any:
     tensors = states if isinstance(states, tuple) else (states,)
     biases = tuple(site[name] for name in ("b_ih", "b_hh") if site[name] is not None)
     weights = Weights(site["w_ih"], site["w_hh"], biases, None)
-    state = State.of(site, kind, tensors, projects=False)
+    state = State.of(site, kind, tensors, [weights])
     step(site, kind, data[-1], state, weights)
     batch = data[0]
     for tensor in tensors:
@@ -204,13 +218,14 @@ def secateur_op_rules() -> list[OpRule]:
     """Rules for recurrent layers and cells, and for packed sequences."""
     layers = tuple(GATES)
     return [
-        OpRule(name="recurrent", ops=layers, signature="*args", apply=sequence, macs=recurrent_macs),
+        OpRule(name="recurrent", ops=layers, signature="*args", apply=sequence, macs=recurrent_macs, states=states),
         OpRule(
             name="recurrent_cell",
             ops=tuple(f"{kind}_cell" for kind in layers),
             signature="input, hx, w_ih, w_hh, b_ih=None, b_hh=None",
             apply=cell,
             macs=recurrent_macs,
+            states=states,
         ),
         rule("pack_padded_sequence", "input, lengths, batch_first=False", pack),
         rule("pad_packed_sequence", "input|data, batch_sizes, batch_first, padding_value, total_length", pad),
