@@ -158,10 +158,11 @@ def _networks(kind: type[nn.Module]) -> list[tuple[nn.Module, tuple[Tensor, ...]
 
 
 def _made(kind: type[nn.Module]) -> nn.Module:
-    """A module of a class: what has no default is a size."""
-    needed = [
-        p.name for p in inspect.signature(kind).parameters.values() if p.default is p.empty and p.kind != p.VAR_KEYWORD
-    ]
+    """A module of a class: what has no default is a size; one that names none (`nn.LSTM`) takes two."""
+    named = inspect.signature(kind).parameters.values()
+    if any(p.kind == p.VAR_POSITIONAL for p in named):
+        return kind(WIDTH, WIDTH).eval()
+    needed = [p.name for p in named if p.default is p.empty and p.kind != p.VAR_KEYWORD]
     options: dict[str, Any] = {name: SIZES.get(name, WIDTH) for name in needed}
     if "num_parameters" in inspect.signature(kind).parameters:
         options["num_parameters"] = WIDTH

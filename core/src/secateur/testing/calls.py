@@ -44,6 +44,14 @@ FORMS = (
     *("f(x, i)", "f(x, 1, i)", "f('bnc,oc->bno', x, l)", "f('bchw,oc->bohw', x, l)", "f(ids, e)", "f(x, 1, 1, 1, 1)"),
 )
 """Forms of calls: `x` is written by one layer, `y`, of the same shape, by another, letters are parameters."""
+STEPS = (
+    *(f"f(x, x[:1], (r{n}, r{n}), False, 1, 0.0, False, False, False)" for n in (1, 3)),
+    "f(x, (x[:1], y[:1]), (r4, r4), False, 1, 0.0, False, False, False)",
+    "f(x, (x[:1], x[:1].cos()), (r4, r4, b4, b4), True, 1, 0.0, False, False, False)",
+    *(f"f(x, {state}, r{n}, r{n})" for n in (1, 3) for state in ("y", "x.cos()")),
+    *("f(x, (x, y), r4, r4)", "f(x, (x, y.cos()), r4, r4, b4, b4)"),
+)
+"""Forms of recurrent layers and cells, with as many units as there are channels; tried after all others."""
 BUFFERS = ("m", "s")
 MOST = 3
 """Forms that are tried of one operation on one shape, chosen at random, the same ones each time."""
@@ -64,6 +72,8 @@ def parameters(rank: int) -> dict[str, tuple[int, ...]]:
         "t": (WIDTH, 6, *kernel),
         "g": (6, WIDTH // 2, *kernel),
         "e": (7, WIDTH),
+        "b4": (4 * WIDTH,),
+        **{f"r{gates}": (gates * WIDTH, WIDTH) for gates in (1, 3, 4)},
     }
 
 
@@ -146,7 +156,7 @@ def _branches(operation: str) -> Iterator[Branch]:
     for shape in SHAPES:
         texts = list(FORMS)
         random.Random(f"{operation} {shape}").shuffle(texts)
-        found = (Branch(Form(operation, text, shape, shape.index(WIDTH, 1))) for text in texts)
+        found = (Branch(Form(operation, text, shape, shape.index(WIDTH, 1))) for text in (*texts, *STEPS))
         yield from islice(filter(_runs, found), MOST)
 
 

@@ -103,6 +103,8 @@ def sequence(site: Site) -> list[Sequence[Axis]]:
     data, batch_sizes, states, parameters, biased, directions = _arguments(site)
     packed = batch_sizes is not None
     tensors = states if isinstance(states, tuple) else (states,)
+    if len(data) != (2 if packed else 3) or any(len(tensor) != 3 for tensor in tensors):
+        raise NotImplementedError(f"{kind} of a tensor of {len(data)} axes")
     groups = list(_weights(parameters, biased, len(parameters) // (tensors[0].shape[0])))
     state = State.of(site, kind, tensors, groups)
     after = state.silenced(groups)
@@ -167,6 +169,8 @@ def cell(site: Site) -> Any:
     kind = site.op.kind.removesuffix("_cell")
     data, states = site["input"], site["hx"]
     tensors = states if isinstance(states, tuple) else (states,)
+    if any(len(tensor) != 2 for tensor in (data, *tensors)):
+        raise NotImplementedError(f"{kind} of a tensor of {len(data)} axes")
     biases = tuple(site[name] for name in ("b_ih", "b_hh") if site[name] is not None)
     weights = Weights(site["w_ih"], site["w_hh"], biases, None)
     state = State.of(site, kind, tensors, [weights])
