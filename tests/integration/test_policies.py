@@ -20,6 +20,7 @@ from secateur.pruning.units import UnitPruner
 from secateur.schedule.policy import Policy, PolicyArgs, Schedule, Window
 from secateur.schedule.scheduler import Scheduler
 from secateur.schedule.thinner import Thinner
+from secateur_pruners.ranked import RankedPruner
 
 EXAMPLE = (torch.zeros(2, 3, 8, 8, dtype=torch.float64),)
 
@@ -224,6 +225,17 @@ def test_the_first_mini_batch_may_be_left_alone() -> None:
     pruner = Elements()
     run(follow(network(), policy(pruner, epochs=(0, 1), skip_first_minibatch=True)), range(2))
     assert [(moment.epoch, moment.step) for moment in pruner.asked] == [(0, 1), (1, 1)]
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("keys", [{"criterion": "taylor"}, {"criterion": "apoz"}, {}])
+def test_a_pruner_that_waits_decides_in_an_epoch_of_one_mini_batch_too(keys: dict[str, Any], steps: int) -> None:
+    pruner = policy(RankedPruner(sparsity=0.5, **keys), epochs=(0,), skip_first_minibatch=not keys)
+    thinner = Policy(kind="extension", name="t", instance=Thinner(), window=Window(epochs=(0,)), where="")
+    scheduler = follow(network(), pruner, thinner)
+    run(scheduler, range(2), steps)
+    assert [len(dim) for dim in scheduler.dims] == [4, 3]
+    assert len(scheduler.reports) == 1
 
 
 def test_masks_may_be_forgotten_at_the_end_of_each_mini_batch() -> None:

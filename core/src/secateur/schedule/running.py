@@ -55,6 +55,16 @@ class PolicyRun:
 
     # -- deciding -----------------------------------------------------------------------------------------------
 
+    def begin(self, epoch: int) -> bool:
+        """Begin an epoch; whether it decided anything new."""
+        self.moment, self.waiting = self.policy.window.moment(epoch), False
+        if self.moment is None or not isinstance(self.instance, Pruner):
+            return False
+        self.waiting = not self.may_decide(step=0)
+        if not self.waiting:
+            self.decide(self.moment)
+        return not self.waiting
+
     def may_decide(self, step: int) -> bool:
         """Whether it need not wait: for the second mini-batch, or for mini-batches to be seen."""
         gathered = self.view.collector is None or self.view.collector.seen > 0

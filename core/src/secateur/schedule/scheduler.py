@@ -15,7 +15,7 @@ epoch, after the masks were made. Masks hold in every epoch, whether or not a po
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,9 @@ from attrs import evolve
 from secateur.config import Node, load
 from secateur.coupling.analysis import Coupling
 from secateur.plugins import PluginManager, current
-from secateur.pruning.base import Array, Pruner
+from secateur.pruning.base import Array, Moment, Pruner
 from secateur.pruning.regularizer import Regularizer
+from secateur.schedule.deciding import all_or_none
 from secateur.schedule.grammar import read_schedule
 from secateur.schedule.masking import Masking
 from secateur.schedule.network import LiveNetwork, View
@@ -164,8 +165,8 @@ class Scheduler:
         """Let the pruners that are due decide, and apply the masks; remember what is due at the first mini-batch."""
         self._take_off()
         self.network.weights_changed()
-        with self._deciding():
-            changed = [self._begin(run, epoch) for run in self.runs]
+        with all_or_none(self.runs, self.generator):
+            changed = [run.begin(epoch) for run in self.runs]
         self.epoch = epoch
         self.rates.begin(epoch)
         self.due = [
@@ -188,15 +189,8 @@ class Scheduler:
             moment = evolve(run.moment, step=step, steps=steps)
             if run.may_decide(step) and (run.waiting or run.again(moment)):
                 asked.append((run, moment))
-        if asked:
-            self.network.weights_changed()
-            with self._deciding():
-                for run, moment in asked:
-                    run.decide(moment)
-            self.masking.make()
-        while self.due and not any(run.waiting for run in self.runs):
-            self._thin(self.schedule.policies[self.due[0]], epoch, step)
-            self.due.pop(0)
+        self._decide(asked)
+        self._thin_due(epoch, step)
         self._lay_on()
 
     def before_backward(self, loss: Tensor) -> Tensor:
@@ -234,6 +228,8 @@ class Scheduler:
         One that follows a metric reads `metrics["loss"]`.
         """
         self._take_off()
+        self._decide([(run, run.moment) for run in self.runs if run.moment and run.waiting and run.may_decide(step=1)])
+        self._thin_due(epoch, step=1)
         changed = False
         for run in self.runs:
             ends = epoch >= run.policy.window.bounds[1] - 1
@@ -296,33 +292,20 @@ class Scheduler:
 
     # -- within -------------------------------------------------------------------------------------------------
 
-    def _begin(self, run: PolicyRun, epoch: int) -> bool:
-        """Begin an epoch with one policy; whether it decided anything new."""
-        run.moment = run.policy.window.moment(epoch)
-        run.waiting = False
-        if run.moment is None or not isinstance(run.instance, Pruner):
-            return False
-        if not run.may_decide(step=0):
-            run.waiting = True
-            return False
-        run.decide(run.moment)
-        return True
+    def _decide(self, asked: Sequence[tuple[PolicyRun, Moment]]) -> None:
+        """Let policies decide within an epoch."""
+        if asked:
+            self.network.weights_changed()
+            with all_or_none(self.runs, self.generator):
+                for run, moment in asked:
+                    run.decide(moment)
+            self.masking.make()
 
-    @contextmanager
-    def _deciding(self) -> Iterator[None]:
-        """Let policies decide: if one fails, all of them are as they were; if none does, what they gathered is used."""
-        before = [(run, run.decision, run.moment, run.waiting, dict(run.view.memory)) for run in self.runs]
-        drawn = self.generator.get_state()
-        try:
-            yield
-        except BaseException:
-            for run, decision, moment, waiting, memory in before:
-                run.decision, run.moment, run.waiting, run.view.memory = decision, moment, waiting, memory
-            self.generator.set_state(drawn)
-            raise
-        for run, decision, *_ in before:
-            if run.decision is not decision:
-                run.used_up()
+    def _thin_due(self, epoch: int, step: int) -> None:
+        """Thin if that is due, once nobody waits with a decision."""
+        while self.due and not any(run.waiting for run in self.runs):
+            self._thin(self.schedule.policies[self.due[0]], epoch, step)
+            self.due.pop(0)
 
     def _take_off(self) -> None:
         """Take back what is laid on, the last first: a mini-batch may have been left before its end."""
