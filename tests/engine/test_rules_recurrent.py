@@ -6,10 +6,16 @@ from collections.abc import Callable
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+import secateur
+from secateur.measure.counts import count_macs
+from secateur.plugins import current
+from secateur.thinning.planner import couple, make_plan
 
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 KINDS: dict[str, Callable[..., nn.Module]] = {
@@ -332,3 +338,116 @@ def test_a_state_that_something_else_reads_stays(law: Any) -> None:
 
     model, inputs = Mixed(nn.GRU(6, 8)), (tokens(), state_of((1, 4, 8)))
     law.refuses(model, inputs, "layer.weight_hh_l0", "beside results, and only pass it on", axis=1)
+
+
+def test_a_state_of_a_written_size_stays(law: Any) -> None:
+    class Written(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.read = nn.GRU(5, 8), nn.Linear(8, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.read(self.layer(x, torch.zeros(1, x.shape[1], 8, dtype=x.dtype))[0])
+
+    reason = "its initial state stays, which zeros makes at the model itself (tests/engine/test_rules_recurrent.py:"
+    hint = "(take its size from the layer)"
+    law.refuses(Written(), law.normal(4, 2, 5), "layer.weight_hh_l0", reason, hint, axis=1)
+
+
+def test_what_the_recurrence_runs_along_stays(law: Any) -> None:
+    class Along(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.write, self.layer, self.read = nn.Conv1d(2, 8, 1), nn.GRU(7, 6, batch_first=True), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.read(self.layer(self.write(x))[0][:, -1])
+
+    law.refuses(Along(), law.normal(3, 2, 7), "write.weight", "the recurrence runs along it, in gru at layer")
+
+
+def test_channels_may_be_the_batch(law: Any) -> None:
+    class Batched(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.write, self.layer, self.read = nn.Conv1d(2, 8, 1), nn.GRU(1, 6), nn.Linear(8, 2)
+
+        def forward(self, x: Tensor) -> Tensor:
+            batch, channels, time = (h := self.write(x)).shape
+            made, _ = self.layer(h.permute(2, 0, 1).reshape(time, batch * channels, 1))
+            return self.read(made.sum(-1).view(time, batch, channels))
+
+    law(Batched(), law.normal(3, 2, 7), {"write.weight": (4, 2, 1), "read.weight": (2, 4)}, seeds=6)
+
+
+def test_packed_entries_stay(law: Any) -> None:
+    class Entries(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.write, self.layer, self.read = nn.Conv1d(2, 3, 1), nn.RNN(7, 6, batch_first=True), nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            packed = pack_padded_sequence(self.write(x), torch.tensor([3, 2]), True)
+            return self.read(pad_packed_sequence(self.layer(packed)[0], True, padding_value=1.0)[0])
+
+    law.refuses(Entries(), law.normal(2, 2, 7), "write.weight", "sequences of several lengths are packed along it")
+    assert law.plan(Entries().double(), law.normal(2, 2, 7)).attributes["layer", "hidden_size"] == (6, 3)
+
+
+def test_a_projection_stays_narrower(law: Any) -> None:
+    class Projected(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.read = nn.LSTM(5, 8, proj_size=4), nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.read(self.layer(x)[0])
+
+    model, x = Projected().double().eval(), law.normal(4, 2, 5)
+    plan = law.plan(model, x, {"layer": 0.75, "layer:2": 0.0})
+    assert [(dim.name, len(dim.kept)) for dim in plan.dims] == [("layer", 5), ("layer:2", 4)]
+    law.exact(model, plan, (x,))
+    coupling = couple(model, (x,))
+    with pytest.raises(secateur.PlanError, match="must stay more than what they are projected to"):
+        make_plan(model, coupling, [np.arange(4), np.arange(0)], (x,))
+
+
+def test_weights_that_are_normalised_leave_too(law: Any) -> None:
+    layer = nn.utils.parametrizations.weight_norm(nn.LSTM(6, 8), "weight_hh_l0")
+    model, x = law.randomised(Around(layer, lambda m, x: m(x)[0], 8)), law.normal(4, 2, 5)
+    plan = law.plan(model, x)
+    masked = secateur.masked(model, plan)
+    secateur.thin(model, plan)
+    assert model.layer.weight_hh_l0.shape == (16, 4)
+    assert law.relative([masked(x)], [model(x)]) < 1e-11
+
+
+def test_units_without_any_weights_left_are_found(law: Any) -> None:
+    model, x = law.randomised(Around(nn.LSTM(6, 8), lambda m, x: m(x)[0], 8)), law.normal(4, 2, 5)
+    with torch.no_grad():
+        for name, parameter in model.layer.named_parameters():
+            parameter.view(4, 8, -1)[:, [2, 5]] = 0
+            if name == "weight_hh_l0":
+                parameter[:, [2, 5]] = 0
+        model.read.weight[:, [2, 5]] = 0
+    plan = secateur.plan_zeros(model, (x,))
+    (dim,) = (dim for dim in plan.dims if dim.name == "layer")
+    assert dim.leaving.tolist() == [2, 5]
+    secateur.thin(model, plan)
+    assert model.layer.hidden_size == 6
+
+
+@pytest.mark.parametrize("cell", [False, True])
+def test_the_export_builder_sees_them_too(law: Any, cell: bool) -> None:
+    layer = nn.GRUCell(6, 8) if cell else nn.LSTM(6, 8, 2, bidirectional=True)
+    body = (lambda m, x: m(x[0])) if cell else (lambda m, x: m(x)[0])
+    model, x = law.randomised(Around(layer, body, 8 if cell else 16)), law.normal(4, 2, 5)
+    plan = law.plan(model, x, builder="export")
+    assert plan.attributes["layer", "hidden_size"] == (8, 4)
+    law.exact(model, plan, (x,))
+
+
+def test_multiply_adds_of_recurrent_layers() -> None:
+    graph = secateur.trace(Language(nn.LSTM(6, 8, 2, bidirectional=True, proj_size=4)), (tokens(),))
+    layers = 2 * (32 * 6 + 32 * 4 + 4 * 8) + 2 * (32 * 8 + 32 * 4 + 4 * 8)
+    assert count_macs(graph, current().op_rules) == 4 * (layers + 8 * 11)  # of one of three examples

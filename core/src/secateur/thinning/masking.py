@@ -25,9 +25,12 @@ def masked(model: nn.Module, plan: Plan) -> nn.Module:
 
     Raises `ThinError` if the plan was made for another model, or the model cannot be copied.
     """
+    import torch
+
     check_fits(model, plan)
     try:
-        twin = copy.deepcopy(model, results_held(model))
+        with torch.no_grad():  # recurrent layers compute normalised weights anew when they are copied
+            twin = copy.deepcopy(model, results_held(model))
     except Exception as error:
         raise ThinError(
             f"the model cannot be copied: {type(error).__name__}: {error}",
@@ -39,10 +42,14 @@ def masked(model: nn.Module, plan: Plan) -> nn.Module:
 
 
 def results_held(model: nn.Module) -> dict[int, Any]:
-    """Copies of the computed tensors that modules hold (old weight norms, a last output): they refuse to be copied."""
+    """Copies of the computed tensors that modules hold (old weight norms, a last output): they refuse to be copied.
+
+    Recurrent layers hold theirs in a list.
+    """
     import torch
 
     held = [value for module in model.modules() for value in module.__dict__.values()]
+    held += [entry for value in held if type(value) is list for entry in value]
     return {id(v): v.detach().clone() for v in held if isinstance(v, torch.Tensor) and not v.is_leaf}
 
 

@@ -58,10 +58,9 @@ class State:
     @classmethod
     def of(cls, site: Site, kind: str, tensors: Sequence[Labels], weights: Sequence[Weights]) -> State:
         """The state of a call: h, or h and c."""
-        for tensor in tensors:
-            if tensor.name in site.graph.inputs and not tensor[-1].free:
-                for weight in weights:
-                    site.fix(weight.recurrent[1], GIVEN)
+        for reason, hint in filter(None, (_stays(site, tensor) for tensor in tensors)):
+            for one in weights:
+                site.fix(one.recurrent[1], reason, hint)
         given = tensors[0][-1]
         if weights[0].projection is not None:
             return cls(tensors[1][-1], given)
@@ -79,6 +78,18 @@ class State:
         projections = [one.projection for one in weights if one.projection is not None]
         given = Axis(self.given.atoms, all(p[0].zero for p in projections)) if projections else hidden
         return State(hidden, given)
+
+
+def _stays(site: Site, state: Labels) -> tuple[str, str] | None:
+    """Why the units of a state stay, and what to do about it; None if they do not, or an earlier step said so."""
+    if state[-1].free or len(state[-1]) == 1:
+        return None
+    if state.name in site.graph.inputs:
+        return GIVEN, ""
+    op = site.graph.producer.get(state.name)
+    if op is None or op.kind.removesuffix("_cell") in GATES:
+        return None
+    return f"its initial state stays, which {op.kind} makes at {op.place}", "take its size from the layer"
 
 
 def step(site: Site, kind: str, read: Axis, state: State, weights: Weights) -> None:
