@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -452,3 +453,32 @@ def test_multiply_adds_of_recurrent_layers() -> None:
     graph = secateur.trace(Language(nn.LSTM(6, 8, 2, bidirectional=True, proj_size=4)), (tokens(),))
     layers = 2 * (32 * 6 + 32 * 4 + 4 * 8) + 2 * (32 * 8 + 32 * 4 + 4 * 8)
     assert count_macs(graph, current().op_rules) == 4 * (layers + 8 * 11)  # of one of three examples
+
+
+def test_a_schedule_goes_on_with_smaller_states(tmp_path: Path, law: Any) -> None:
+    (tmp_path / "schedule.yaml").write_text(
+        "version: 1\n"
+        "pruners: {units: {class: agp, dims: '*', criterion: l1, initial_sparsity: 0.2, final_sparsity: 0.5}}\n"
+        "extensions: {thinner: {class: thinner}}\n"
+        "policies:\n"
+        "  - {pruner: {instance_name: units}, starting_epoch: 0, ending_epoch: 3, frequency: 1}\n"
+        "  - {extension: {instance_name: thinner}, epochs: [1, 3]}\n"
+    )
+    model = law.randomised(Stateful(nn.LSTM(6, 8, 2)))
+    inputs = (tokens(), state_of((2, 4, 8), (2, 4, 8)))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    scheduler = secateur.Scheduler.from_yaml(tmp_path / "schedule.yaml", model, optimizer, example_inputs=inputs)
+    for epoch in range(4):
+        model.train()
+        scheduler.on_epoch_begin(epoch)
+        for step in range(2):
+            scheduler.on_minibatch_begin(epoch, step, 2)
+            made, _ = model(*scheduler.network.inputs)
+            loss = scheduler.before_backward(made.square().mean())
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            scheduler.on_minibatch_end(epoch, step, 2)
+        scheduler.on_epoch_end(epoch)
+    assert len(scheduler.reports) == 2
+    assert model.layer.hidden_size == scheduler.network.inputs[1][0].shape[-1] == 4

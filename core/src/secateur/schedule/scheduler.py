@@ -336,6 +336,7 @@ class Scheduler:
         pruners = [run.policy.name for run in self.runs if any(map(len, run.decision.units.values()))]
         self.reports.append(thin(self.model, plan, self.optimizer, verify=verify))
         annotate(self.model, [{**by, "pruners": pruners, "epoch": epoch, "step": step}])
+        self.network.inputs = plan.states.cut_inputs(self.network.inputs)
         self.network.look()
         self.network.thinned = True
         for run in self.runs:
