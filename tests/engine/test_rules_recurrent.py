@@ -482,3 +482,12 @@ def test_a_schedule_goes_on_with_smaller_states(tmp_path: Path, law: Any) -> Non
         scheduler.on_epoch_end(epoch)
     assert len(scheduler.reports) == 2
     assert model.layer.hidden_size == scheduler.network.inputs[1][0].shape[-1] == 4
+
+
+def test_inputs_without_the_states_of_a_plan_are_refused(law: Any) -> None:
+    model, inputs = law.randomised(Stateful(nn.GRU(6, 8))), (tokens(), state_of((1, 4, 8)))
+    plan = law.plan(model, inputs)
+    for given, what in ((None, "there is no such tensor"), (state_of((1, 4, 2)), r"it has the shape \(1, 4, 2\)")):
+        with pytest.raises(secateur.ThinError, match=f"input tensor 1: the plan cuts a recurrent state.*{what}"):
+            secateur.thin(model, plan, example_inputs=(tokens(), given))
+    assert model.layer.hidden_size == 8

@@ -29,6 +29,7 @@ def rehearse(model: nn.Module, plan: Plan, inputs: Any) -> bool:
     the model is as it was.
     """
     builder = current().builders[plan.builder]
+    given = plan.states.cut_inputs(inputs)
     if builder.run is None:  # it does not record on tensors without data
         return False
     try:
@@ -42,7 +43,7 @@ def rehearse(model: nn.Module, plan: Plan, inputs: Any) -> bool:
     with preserved(model):
         try:
             _empty(model, plan)
-            thin = builder.build(model, plan.states.cut_inputs(inputs))
+            thin = builder.build(model, given)
         except SecateurError as error:
             raise ThinError(f"the thin network would not run: {error.what}", where="thin", hint=REPORT) from error
         except Exception as error:  # an attribute that refuses its new value

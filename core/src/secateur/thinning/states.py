@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from attrs import field, frozen
 
+from secateur.errors import ThinError
 from secateur.thinning.renormalising import Axes, read_axes, saved_axes
 
 if TYPE_CHECKING:
@@ -95,6 +96,14 @@ def _mapped(inputs: Any, cuts: Mapping[int, Axes], change: Any) -> Any:
     leaves, structure = pytree.tree_flatten(inputs)
     places = [place for place, leaf in enumerate(leaves) if isinstance(leaf, torch.Tensor)]
     for number, axes in cuts.items():
+        shape = tuple(leaves[places[number]].shape) if number < len(places) else None
+        if shape is None or any(axis >= len(shape) or max(gone) >= shape[axis] for axis, gone in axes.items()):
+            what = "there is no such tensor" if shape is None else f"it has the shape {shape}"
+            raise ThinError(
+                f"the plan cuts a recurrent state of the dense network there, {what}",
+                where=f"input tensor {number}",
+                hint="give the inputs of the dense network, with its states",
+            )
         leaves[places[number]] = change(leaves[places[number]], axes)
     return pytree.tree_unflatten(leaves, structure)
 
