@@ -479,3 +479,29 @@ def test_loading_is_no_thinning_event(file: Path) -> None:
     plugins.register(Veto(), "veto")
     with using(plugins):
         secateur.load(file, fresh(seed=6))
+
+
+def test_a_model_that_is_wrapped(file: Path) -> None:
+    wrapped = nn.DataParallel(fresh())
+    with pytest.raises(CheckpointError, match=r"wrapped in DataParallel.*; give the model inside, model\.module$"):
+        secateur.load(file, wrapped)
+    secateur.save(file, wrapped)
+    secateur.load(file, nn.DataParallel(fresh(seed=1)))
+
+
+def test_a_lazy_model(file: Path) -> None:
+    lazy = nn.Sequential(nn.LazyLinear(8), nn.ReLU(), nn.LazyLinear(3))
+    with pytest.raises(CheckpointError, match=r"'0\.weight' of the model has no values.*run the model once first"):
+        secateur.load(file, lazy)
+
+
+def test_what_is_no_model_and_several_optimizers(file: Path) -> None:
+    model = fresh()
+    several: Any = [adam(model), adam(model)]
+    nothing: Any = None
+    for use in (secateur.save, secateur.load):
+        with pytest.raises(CheckpointError, match=r"expected one torch.optim.Optimizer, got list; .* in extra="):
+            use(file, model, several)
+        with pytest.raises(CheckpointError, match=r"expected a torch.nn.Module, got NoneType"):
+            use(file, nothing)
+    secateur.load(file, fresh())

@@ -473,3 +473,29 @@ def test_only_what_the_dead_left_is_removed(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == sorted([alive.name, other.name, "x"])
     remove_leftovers(tmp_path / "x")
     assert alive.is_dir()
+
+
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.SGD])
+def test_what_is_loaded_in_inference_mode_can_be_trained(kind: type[torch.optim.Optimizer], tmp_path: Path) -> None:
+    def made() -> tuple[nn.Module, torch.optim.Optimizer]:
+        model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+        more = {"momentum": 0.9} if kind is torch.optim.SGD else {}
+        return model, kind(model.parameters(), lr=0.01, **more)  # type: ignore[call-arg]
+
+    def step(model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        optimizer.zero_grad()
+        model(torch.ones(3, 4)).square().mean().backward()
+        optimizer.step()
+
+    model, optimizer = made()
+    step(model, optimizer)
+    secateur.thin(model, secateur.plan(model, (torch.ones(3, 4),)), optimizer)
+    secateur.save(tmp_path / "file", model, optimizer)
+    fresh, anew = made()
+    with torch.inference_mode():
+        checkpoint = read(tmp_path / "file")
+        secateur.load(checkpoint, fresh, anew, rng=True)
+    step(model, optimizer)
+    step(fresh, anew)
+    for ours, theirs in zip(model.parameters(), fresh.parameters(), strict=True):
+        assert torch.equal(ours, theirs)

@@ -96,6 +96,11 @@ def test_torch_with_any_batch(capsys: pytest.CaptureFixture[str]) -> None:
     assert torch.allclose(made, secateur.load("net.safetensors", net())(x), atol=1e-6)
 
 
+def test_torch_says_that_it_takes_one_batch_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", *MODEL, "-o", "thin.pt2", "--input", "2,3"]) == 0
+    assert "\nit takes inputs of 2 x 3 only; --dynamic-batch lets the batch be any\n" in capsys.readouterr().out
+
+
 @pytest.mark.skipif(any(find_spec(name) is None for name in ("onnx", "onnxscript", "onnxruntime")), reason="needs onnx")
 def test_onnx_of_a_registered_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", "simplenet_mnist", "--to", "onnx", "-o", "net.onnx", "--dynamic-batch"]) == 0

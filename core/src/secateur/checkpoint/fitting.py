@@ -15,9 +15,35 @@ from secateur.thinning.state import get_attribute, named_tensors
 
 if TYPE_CHECKING:
     from torch import nn
+    from torch.optim import Optimizer
 
 Shape = tuple[int, ...]
 FRESH = "give a fresh model, built with the arguments of the one that was saved"
+
+WRAPPERS = {"OptimizedModule": "_orig_mod", "DataParallel": "module", "DistributedDataParallel": "module"}
+"""Types of torch around a model: {type: the attribute that has the model}."""
+
+
+def check_kinds(model: nn.Module, optimizer: Optimizer | None, where: str) -> None:
+    """Raise `CheckpointError` for a model or an optimizer that is none, above all for several optimizers."""
+    from torch import nn
+
+    if not isinstance(model, nn.Module):
+        what = f"expected a torch.nn.Module, got {type(model).__name__}"
+        raise CheckpointError(what, where=where, hint="give the model first, then its optimizer")
+    if optimizer is not None and not hasattr(optimizer, "param_groups"):
+        what = f"expected one torch.optim.Optimizer, got {type(optimizer).__name__}"
+        hint = "give one; the state_dict() of further ones can be saved in extra="
+        raise CheckpointError(what, where=where, hint=hint)
+
+
+def check_wrapped(model: nn.Module, header: Header, where: str) -> None:
+    """Raise `CheckpointError` for a model that is wrapped where the one that was saved was not."""
+    kind = type(model).__name__
+    inside = WRAPPERS.get(kind)
+    if inside and not any(name.startswith(f"{MODEL}{inside}.") for name in header.tensors):
+        what = f"the model is wrapped in {kind}, the one in the file was not"
+        raise CheckpointError(what, where=where, hint=f"give the model inside, model.{inside}")
 
 
 def remaining(model: nn.Module, recipe: Recipe, where: str) -> Recipe:
@@ -35,6 +61,7 @@ def check_fits(model: nn.Module, recipe: Recipe, contents: Contents, header: Hea
 
     Shapes are followed through all steps of the recipe without changing the model.
     """
+    state_tensors(model, where)  # those without values have no shapes either
     shapes = {name: tuple(tensor.shape) for name, tensor in named_tensors(model).items()}
     attributes: dict[tuple[str, str], Any] = {}
     for step in recipe.steps:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from secateur.checkpoint.contents import MODEL
-from secateur.checkpoint.fitting import check_fits, remaining
+from secateur.checkpoint.fitting import check_fits, check_kinds, check_wrapped, remaining
 from secateur.checkpoint.optimizer import check_optimizer, load_optimizer
 from secateur.checkpoint.parts import Parts, Resumable
 from secateur.checkpoint.reading import Checkpoint, read
@@ -49,9 +49,17 @@ def load(
     Raises `CheckpointError` for a file that is missing, damaged, not ours, of another format version, or that does not
     fit. Then everything given is exactly as it was. Nothing is ever unpickled.
     """
+    import torch
+
+    with torch.inference_mode(False):  # what is made there could never be trained
+        return _load(path, model, optimizer, Parts.of(scheduler, lr_schedulers, rng, generators))
+
+
+def _load(path: str | os.PathLike[str] | Checkpoint, model: Model, optimizer: Optimizer | None, parts: Parts) -> Model:
     checkpoint = path if isinstance(path, Checkpoint) else read(path)
     where, contents, header = checkpoint.path, checkpoint.contents, checkpoint.header
-    parts = Parts.of(scheduler, lr_schedulers, rng, generators)
+    check_kinds(model, optimizer, where)
+    check_wrapped(model, header, where)
     steps = remaining(model, contents.recipe, where)
     check_fits(model, steps, contents, header, where)
     if optimizer is not None:

@@ -78,8 +78,10 @@ def read(path: str | os.PathLike[str]) -> Checkpoint:
     It takes as much memory as the file. Raises `CheckpointError` for a file that is missing, damaged, not ours, or of
     another format version. Nothing is ever unpickled.
     """
+    import torch
+
     where = str(path)
-    with opened(path) as file:
+    with torch.inference_mode(False), opened(path) as file:
         header = header_of(file, where)
         contents = _contents(file, header, where)
         tensors = {name: _tensor(file, header.begin, name, info, where) for name, info in header.tensors.items()}

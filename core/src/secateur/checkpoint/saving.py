@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from secateur.checkpoint.checksum import seal
 from secateur.checkpoint.contents import MODEL, Contents
 from secateur.checkpoint.files import check_writable, replacing
+from secateur.checkpoint.fitting import check_kinds
 from secateur.checkpoint.header import LONGEST
 from secateur.checkpoint.naming import check_names, renamed
 from secateur.checkpoint.optimizer import save_optimizer
@@ -55,6 +56,7 @@ def save(
     """
     where = str(path)
     check_replaceable(path)
+    check_kinds(model, optimizer, where)
     for name, module in model.named_modules():
         if module is not model and recipe_of(module).steps:
             hint = f"save {name!r} by itself, or thin the whole model"

@@ -134,6 +134,7 @@ def _torch(arguments: argparse.Namespace, built: NamedModel, out: Console) -> No
     out.print(f"wrote {arguments.output}; load it with\n", markup=False)
     out.print(f"    model = torch.export.load({arguments.output!r}).module()\n", markup=False, soft_wrap=True)
     _show(out, found, "")
+    _tell_batch(arguments, inputs, out)
 
 
 def _onnx(arguments: argparse.Namespace, built: NamedModel, out: Console) -> None:
@@ -143,6 +144,14 @@ def _onnx(arguments: argparse.Namespace, built: NamedModel, out: Console) -> Non
     found = export_onnx(arguments.output, built.model, inputs, dynamic_batch=arguments.dynamic_batch)
     out.print(f"wrote {arguments.output}", markup=False)
     _show(out, found, "install onnxruntime to compare the file with the model")
+    _tell_batch(arguments, inputs, out)
+
+
+def _tell_batch(arguments: argparse.Namespace, inputs: tuple[Any, ...], out: Console) -> None:
+    """Say which batch a program takes if it takes one only."""
+    if not arguments.dynamic_batch:
+        shapes = " and ".join(" x ".join(map(str, tensor.shape)) for tensor in inputs)
+        out.print(f"it takes inputs of {shapes} only; --dynamic-batch lets the batch be any", markup=False)
 
 
 def _inputs(arguments: argparse.Namespace, built: NamedModel) -> tuple[Any, ...]:

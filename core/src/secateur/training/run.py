@@ -5,10 +5,12 @@ from __future__ import annotations
 import copy
 import json
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from attrs import asdict, frozen
 
 from secateur.checkpoint import load, read, save
@@ -66,6 +68,8 @@ class Run:
         self.config: RunConfig = read_run(node, manager)
         _writable(output)
         torch.manual_seed(self.config.seed)
+        random.seed(self.config.seed)  # plugins may draw from these two
+        np.random.seed(self.config.seed % (1 << 32))
         self.model = build_model(self.config, manager, node)
         self.optimizer = build_optimizer(self.config, self.model)
         self.example: Tensor = torch.randn(2, *manager.datasets[self.config.data.name].input_shape)
