@@ -505,3 +505,17 @@ def test_what_is_no_model_and_several_optimizers(file: Path) -> None:
         with pytest.raises(CheckpointError, match=r"expected a torch.nn.Module, got NoneType"):
             use(file, nothing)
     secateur.load(file, fresh())
+
+
+def test_a_schedule_of_another_model(tmp_path: Path) -> None:
+    text = "version: 1\npruners: {half: {class: magnitude, sparsity: 0.5}}\npolicies: [{pruner: half, epochs: [0]}]\n"
+    schedule = tmp_path / "schedule.yaml"
+    schedule.write_text(text.replace("pruner: half", "pruner: {instance_name: half}"))
+    model, other = fresh(), fresh(seed=1)
+    ours, theirs = (secateur.Scheduler.from_yaml(schedule, each, adam(each), INPUT) for each in (model, other))
+    secateur.save(tmp_path / "file", model, scheduler=ours)
+    before = [parameter.clone() for parameter in other.parameters()]
+    with pytest.raises(CheckpointError, match=r"the schedule given is bound to another model, a Sequential"):
+        secateur.load(tmp_path / "file", other, scheduler=ours)
+    assert all(torch.equal(*pair) for pair in zip(before, other.parameters(), strict=True))
+    secateur.load(tmp_path / "file", other, scheduler=theirs)

@@ -37,6 +37,14 @@ def check_kinds(model: nn.Module, optimizer: Optimizer | None, where: str) -> No
         raise CheckpointError(what, where=where, hint=hint)
 
 
+def check_bound(model: nn.Module, scheduler: Any, where: str) -> None:
+    """Raise `CheckpointError` for a schedule that prunes another model than the one that is loaded."""
+    theirs = getattr(scheduler, "model", None)
+    if theirs is not None and all(module is not theirs for module in model.modules()):
+        what = f"the schedule given is bound to another model, a {type(theirs).__name__}"
+        raise CheckpointError(what, where=where, hint="make it with this very model")
+
+
 def check_wrapped(model: nn.Module, header: Header, where: str) -> None:
     """Raise `CheckpointError` for a model that is wrapped where the one that was saved was not."""
     kind = type(model).__name__

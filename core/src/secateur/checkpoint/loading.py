@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from secateur.checkpoint.contents import MODEL
-from secateur.checkpoint.fitting import check_fits, check_kinds, check_wrapped, remaining
+from secateur.checkpoint.fitting import check_bound, check_fits, check_kinds, check_wrapped, remaining
 from secateur.checkpoint.optimizer import check_optimizer, load_optimizer
 from secateur.checkpoint.parts import Parts, Resumable
 from secateur.checkpoint.reading import Checkpoint, read
@@ -60,6 +60,7 @@ def _load(path: str | os.PathLike[str] | Checkpoint, model: Model, optimizer: Op
     where, contents, header = checkpoint.path, checkpoint.contents, checkpoint.header
     check_kinds(model, optimizer, where)
     check_wrapped(model, header, where)
+    check_bound(model, parts.scheduler, where)
     steps = remaining(model, contents.recipe, where)
     check_fits(model, steps, contents, header, where)
     if optimizer is not None:
