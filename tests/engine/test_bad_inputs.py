@@ -83,7 +83,7 @@ def unchanged(model: nn.Module) -> Any:
         ({"criterion": None}, "PluginError", r"no criterion named None"),
         ({"builder": "trase"}, "PluginError", r"no graph builder named 'trase'; did you mean 'trace'\?"),
         ({"builder": {}}, "PluginError", r"no graph builder named {}"),
-        ({"scope": "everywhere"}, "PlanError", r"scope: unknown scope 'everywhere'; it is 'local', 'global' or 'isomorphic'"),
+        ({"scope": "everywhere"}, "PlanError", r"unknown scope 'everywhere'; it is 'local', 'global' or 'isomorphic'"),
         ({"scope": ["local"]}, "PlanError", r"scope: unknown scope \['local'\]"),
         ({"round_to": 0}, "PlanError", r"round_to: expected a positive integer, got 0"),
         ({"round_to": 2.0}, "PlanError", r"round_to: expected a positive integer, got 2.0"),
