@@ -58,8 +58,9 @@ def label(
             if value.name in carried.taken:
                 units = Axis(facts.fresh(value.shape[-1]))
                 labels[value.name] = Labels(value.name, (*labels[value.name].axes[:-1], units))
+    present = {kind: rules[kind] for kind in {op.kind for op in graph.ops.values()} if kind in rules}
     for op in graph.ops.values():
-        outputs = _apply(op, graph, facts, labels, rules)
+        outputs = _apply(op, graph, facts, labels, present.get(op.kind))
         for name, axes in zip(op.outputs, outputs, strict=True):
             labels[name] = Labels(name, tuple(axes))
         if op.overwrites and op.outputs:
@@ -120,9 +121,8 @@ def _home(name: str, graph: Graph) -> tuple[str, str] | None:
 
 
 def _apply(
-    op: Op, graph: Graph, facts: Facts, labels: Mapping[str, Labels], rules: Mapping[str, OpRule]
+    op: Op, graph: Graph, facts: Facts, labels: Mapping[str, Labels], rule: OpRule | None
 ) -> list[Sequence[Axis]]:
-    rule = rules[op.kind] if op.kind in rules else None  # noqa: SIM401 - a registry refuses unknown names
     made_from_sizes = rule is not None and (rule.creates or not op.inputs)
     if not made_from_sizes and not any(axis.free for name in op.inputs for axis in labels[name].axes):
         return _all_fixed(op, graph)

@@ -148,6 +148,9 @@ class Facts:
             raise ValueError(f"cannot tie {len(left)} atoms to {len(right)}")
         if left is right:
             return
+        if len(left) and self.whole(left) and self.whole(right):
+            self.ties.append(Tie(left, right, op))
+            return
         half = (left == FIXED) != (right == FIXED)
         if half.any():
             self.fix((left + right)[half], MEETS_FIXED, op=op)

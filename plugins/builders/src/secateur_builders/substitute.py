@@ -105,16 +105,17 @@ ORDINARY = frozenset({Tensor, nn.Parameter})
 META = torch.device("meta")
 
 INTEGERS = {int}
+HOLDERS = frozenset({int, tuple, list})
 
 
 def _swap_integers(modules: list[tuple[str, nn.Module]], stand_ins: StandIns) -> None:
     for path, module in modules:
         table = module.__dict__
-        for key, held in table.items():  # no key is added
+        for key, held in [entry for entry in table.items() if type(entry[1]) in HOLDERS]:
             kind = type(held)
             if kind is int:
                 table[key] = held_by(path, key, held)
-            elif (kind is tuple or kind is list) and set(map(type, held)) == INTEGERS:
+            elif set(map(type, held)) == INTEGERS:
                 table[key] = kind([held_by(path, key, entry, index) for index, entry in enumerate(held)])
             else:
                 continue
