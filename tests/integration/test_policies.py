@@ -267,6 +267,20 @@ def test_regularizers_add_to_the_loss_and_mask_what_is_small(keep: bool) -> None
     assert not model.fc.weight.detach()[small].any() if keep else model.fc.weight.detach()[small].any()
 
 
+def test_without_an_optimizer_nothing_can_be_followed() -> None:
+    with pytest.raises(ConfigError, match=r"s\.yaml: expected a torch\.optim\.Optimizer, got NoneType"):
+        Scheduler(Schedule(source="s.yaml", policies=()), network(), None, EXAMPLE)
+
+
+def test_averages_are_thinned_along() -> None:
+    model = network()
+    average = torch.optim.swa_utils.AveragedModel(model)
+    scheduler = follow(model, policy(FirstUnits()), policy(Thinner(), epochs=(1,)), also=[average])
+    run(scheduler, range(2))
+    average.update_parameters(model)
+    assert average.module.conv1.weight.shape == model.conv1.weight.shape == (6, 3, 3, 3)
+
+
 def test_units_masked_by_weight_only_leave_all_the_same() -> None:
     model = network()
     scheduler = follow(model, policy(FirstUnits(whole=False)), policy(Thinner(), epochs=(1,)))

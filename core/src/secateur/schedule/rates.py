@@ -24,6 +24,11 @@ class Rates:
     """Steps the learning-rate schedulers that are due at the end of each epoch."""
 
     def __init__(self, schedule: Schedule, optimizer: Optimizer) -> None:
+        import torch
+
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            found = type(optimizer).__name__
+            raise ConfigError(f"expected a torch.optim.Optimizer, got {found}", where=schedule.source)
         self.optimizer = optimizer
         self._policies = {i: policy for i, policy in enumerate(schedule.policies) if policy.kind == "lr_scheduler"}
         self._made: dict[int, LRScheduler] = {}

@@ -52,7 +52,8 @@ class Scheduler:
     """Follows a schedule; see the module's docstring for the loop it fits.
 
     `example_inputs`: what `secateur.plan` takes. `seed`: of what is drawn at random. `state`: what `state_dict` gave,
-    to go on where another scheduler stopped; model and optimizer are then as they were there.
+    to go on where another scheduler stopped; model and optimizer are then as they were there. `also`: averages and
+    other copies of the model, which are thinned along; see `secateur.thin`.
 
     Everything a schedule names is looked up now: a pattern that matches nothing is a `ConfigError` before training
     starts.
@@ -68,10 +69,11 @@ class Scheduler:
         *,
         seed: int = 0,
         state: Mapping[str, Any] | None = None,
+        also: Any = (),
     ) -> None:
         import torch
 
-        self.schedule, self.model, self.optimizer = schedule, model, optimizer
+        self.schedule, self.model, self.optimizer, self.also = schedule, model, optimizer, also
         self.reports: list[Report] = []
         self.epoch: int | None = None
         """The epoch that began last."""
@@ -110,6 +112,7 @@ class Scheduler:
         builder: str = "trace",
         seed: int = 0,
         state: Mapping[str, Any] | None = None,
+        also: Any = (),
     ) -> Scheduler:
         """Read a schedule and bind it to a model and its optimizer.
 
@@ -117,7 +120,7 @@ class Scheduler:
         """
         node = path if isinstance(path, Node) else load(path)
         schedule = read_schedule(node, plugins or current())
-        return cls(schedule, model, optimizer, example_inputs, builder, seed=seed, state=state)
+        return cls(schedule, model, optimizer, example_inputs, builder, seed=seed, state=state, also=also)
 
     def __repr__(self) -> str:
         return (
@@ -334,7 +337,7 @@ class Scheduler:
         plan = self.plan()
         by = {"schedule": self.schedule.source, "policy": f"{policy.kind} {policy.name}"}
         pruners = [run.policy.name for run in self.runs if any(map(len, run.decision.units.values()))]
-        self.reports.append(thin(self.model, plan, self.optimizer, verify=verify))
+        self.reports.append(thin(self.model, plan, self.optimizer, also=self.also, verify=verify))
         annotate(self.model, [{**by, "pruners": pruners, "epoch": epoch, "step": step}])
         self.network.inputs = plan.states.cut_inputs(self.network.inputs)
         self.network.look()
