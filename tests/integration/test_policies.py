@@ -21,6 +21,7 @@ from secateur.schedule.policy import Policy, PolicyArgs, Schedule, Window
 from secateur.schedule.scheduler import Scheduler
 from secateur.schedule.thinner import Thinner
 from secateur_pruners.ranked import RankedPruner
+from secateur_pruners.regularizers.growing import GrowingRegularizer
 
 EXAMPLE = (torch.zeros(2, 3, 8, 8, dtype=torch.float64),)
 
@@ -270,6 +271,13 @@ def test_regularizers_add_to_the_loss_and_mask_what_is_small(keep: bool) -> None
 def test_without_an_optimizer_nothing_can_be_followed() -> None:
     with pytest.raises(ConfigError, match=r"s\.yaml: expected a torch\.optim\.Optimizer, got NoneType"):
         Scheduler(Schedule(source="s.yaml", policies=()), network(), None, EXAMPLE)
+
+
+def test_what_cannot_gather_refuses_a_criterion_of_mini_batches() -> None:
+    with pytest.raises(
+        ConfigError, match=r"s\.yaml:1: the criterion 'apoz' scores what mini-batches show, which growing"
+    ):
+        follow(network(), policy(GrowingRegularizer(sparsity=0.5, criterion="apoz")))
 
 
 def test_averages_are_thinned_along() -> None:

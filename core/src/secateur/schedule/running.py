@@ -14,6 +14,7 @@ from secateur.pruning.base import Array, Decision, Moment, Pruner
 from secateur.pruning.masks import Cuts, Factors, Masks, joined, sliced, unit_factors
 from secateur.pruning.members import members_of
 from secateur.pruning.regularizer import Regularizer
+from secateur.pruning.units import UnitPruner
 from secateur.schedule.network import LiveNetwork, View
 from secateur.schedule.policy import Policy
 
@@ -144,12 +145,12 @@ class PolicyRun:
         again = self.moment is not None and args.mini_batch_pruning_frequency > 0
         if not (self.waiting or again or window.moment(epoch + 1) is not None):
             return
-        targets: Any = getattr(self.instance, "targets")  # noqa: B009 - pruners with a criterion have it
         dims = network.coupling.dims
         with self.blamed():
+            targets = self.instance.targets(self.view) if isinstance(self.instance, UnitPruner) else []
             collector.attach(
                 network.model,
-                {i: members_of(dims[i].slices, dims[i].readers, network.parameters) for i in targets(self.view)},
+                {i: members_of(dims[i].slices, dims[i].readers, network.parameters) for i in targets},
             )
 
     def new_collector(self) -> None:
@@ -158,6 +159,12 @@ class PolicyRun:
         record = current().criteria.get(name, None) if isinstance(name, str) else None
         if self.view.collector is not None:
             self.view.collector.detach()
+        if record is not None and record.collector is not None and not isinstance(self.instance, UnitPruner):
+            raise ConfigError(
+                f"the criterion {name!r} scores what mini-batches show, which {self.instance.name} does not gather",
+                where=self.policy.where,
+                hint="name a criterion of weights, such as l1",
+            )
         self.view.collector = record.collector() if record is not None and record.collector is not None else None
 
 
