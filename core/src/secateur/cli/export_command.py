@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from secateur.cli import console
-from secateur.cli.models import NamedModel, add_model, build_model, example_inputs
+from secateur.cli.models import NamedModel, add_input, add_model, build_model, example_inputs
 from secateur.errors import CheckpointError, ConfigError, VerificationError
 from secateur.records import Command
 
@@ -33,14 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "(default: by the suffix of the output, .py, .pt2 or .onnx)",
     )
     add("-o", "--output", required=True, metavar="FILE", help="the file to write, such as thin.py")
-    add(
-        "--input",
-        action="append",
-        default=[],
-        metavar="SHAPE",
-        help="sizes of an input, batch in front: 1,3,32,32, or 1,35:int64 for integers (repeatable; a registered model "
-        "knows its own)",
-    )
+    add_input(parser)
     add("--dynamic-batch", action="store_true", help="torch, onnx: let the first axis of every input have any length")
 
 

@@ -51,6 +51,18 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_input(parser: argparse.ArgumentParser) -> None:
+    """Add the argument that `example_inputs` reads."""
+    parser.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="SHAPE",
+        help="sizes of an input, batch in front: 1,3,32,32, or 1,35:int64 for integers (repeatable; a registered model "
+        "knows its own)",
+    )
+
+
 def build_model(name: str, model_args: Sequence[str] = (), seed: int = 0) -> NamedModel:
     """Build the model of that name, with reproducible initial weights.
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from secateur.cli.models import NamedModel, add_model, build_model, example_inputs
+from secateur.cli.models import NamedModel, add_input, add_model, build_model, example_inputs
 from secateur.errors import PlanError
 
 if TYPE_CHECKING:
@@ -27,14 +27,7 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     """Add MODEL and everything that `prepare` and `make_plan` read."""
     add_model(parser)
     add = parser.add_argument
-    add(
-        "--input",
-        action="append",
-        default=[],
-        metavar="SHAPE",
-        help="sizes of an input, batch in front: 1,3,32,32, or 1,35:int64 for integers (repeatable; a registered model "
-        "knows its own)",
-    )
+    add_input(parser)
     add("--weights", metavar="FILE", help="load this checkpoint of secateur.save first")
     add(
         "--prune",
