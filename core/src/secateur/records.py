@@ -7,7 +7,7 @@ Records are frozen, hold names and functions, and import no torch. Core collects
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from attrs import field, frozen
 
@@ -36,6 +36,7 @@ __all__ = [
     "OpRule",
     "OptimizerRule",
     "StateEntry",
+    "TextSplit",
 ]
 
 
@@ -216,19 +217,37 @@ class DataSplit:
 
 
 @frozen(kw_only=True)
+class TextSplit:
+    """A text in memory, as numbers of words: `tokens` int64 (words,), each below the size of the vocabulary."""
+
+    tokens: Tensor
+
+    def __len__(self) -> int:
+        return int(self.tokens.shape[0])
+
+
+@frozen(kw_only=True)
 class DatasetEntry:
     """A data set that can be loaded by name.
 
-    `load(split, **arguments)` with split "train" or "test" returns a `DataSplit`; it raises `DataError` if the
-    data cannot be had.
+    `load(split, **arguments)` with one of `splits` returns a `DataSplit` for the task "classification", a `TextSplit`
+    for "language"; it raises `DataError` if the data cannot be had.
     """
 
     name: str
-    load: Callable[..., DataSplit]
-    input_shape: tuple[int, ...]
-    classes: int
+    load: Callable[..., DataSplit | TextSplit]
     offline: bool
     """Whether it loads without any network or files of the user's."""
+    task: Literal["classification", "language"] = "classification"
+    """What a network is trained to do with it: name one of its classes, or predict the next word."""
+    input_shape: tuple[int, ...] | None = None
+    """Shape of one example; None for text."""
+    classes: int | None = None
+    """Given to a model as `num_classes`; None for text."""
+    sizes: Callable[..., Mapping[str, int]] | None = None
+    """`sizes(**arguments)`: what else a model for the data is built with, such as {"vocabulary": 33278}."""
+    splits: tuple[str, ...] = ("train", "test")
+    """With "valid" among them, epochs are judged by it, and "test" is looked at once, at the end."""
     summary: str = ""
 
 
