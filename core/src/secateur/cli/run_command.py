@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         progress = prepared.resume(Path(args.resume) if args.resume else None)
         out.print(f"going on at {progress}")
     try:
-        with Interrupt() as interrupt, Display(out, config.epochs) as display:
+        with Interrupt() as interrupt, Display(out, config.epochs, prepared.task.metric, data.judged_by) as display:
             prepared.train(data, display.step, display.result, lambda: interrupt.asked)
     except Stopped as stopped:
         command = f"secateur run {shlex.quote(args.schedule)} --output {shlex.quote(str(output))} --resume"
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
         console.complain("interrupted", said, style="yellow")
         return INTERRUPTED
     with console.stderr().status("measuring and saving"):
-        summary = prepared.summarise(data[1])
+        summary = prepared.summarise(data)
     out.print(summary_table(summary))
     out.print(proof_panel(summary, config.model.name))
     out.print(next_step(summary), soft_wrap=True, markup=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
@@ -23,6 +24,11 @@ def _positive(instance: Any, attribute: Any, value: int) -> None:
         raise ValueError(f"must be at least 1, got {value}")
 
 
+def _above_zero(instance: Any, attribute: Any, value: float) -> None:
+    if not value > 0:
+        raise ValueError(f"must be above 0, got {value}")
+
+
 @frozen(kw_only=True)
 class ModelConfig:
     """A registered model and the arguments it is built with."""
@@ -39,6 +45,9 @@ class DataConfig:
     args: dict[str, Any] = field(factory=dict)
     batch_size: int = field(default=128, validator=_positive)
     augment: list[Literal["crop", "flip"]] = field(factory=list)
+    """Of images: random crops, mirroring."""
+    bptt: int = field(default=35, validator=_positive)
+    """Of text: the words through which gradients go back (back-propagation through time)."""
 
 
 @frozen(kw_only=True)
@@ -50,6 +59,10 @@ class RunConfig:
     epochs: int = field(validator=_positive)
     optimizer: Node | None = field(default=None, eq=False)
     seed: int = 0
+    clip_grad_norm: float | None = field(default=None, validator=optional(_above_zero))
+    """The largest norm of all gradients together; larger ones are scaled down to it (Pascanu et al. 2013)."""
+    autocast: Literal["bfloat16"] | None = None
+    """The precision of multiplications in training (`torch.autocast`); None: that of the weights."""
     checkpoint_every: int | None = field(default=None, validator=optional(_positive))
     """Mini-batches between two checkpoints within an epoch; at the end of each epoch there is one anyway."""
 
@@ -81,18 +94,37 @@ def _noun(key: str) -> str:
     return {"model": "model", "data": "data set"}[key]
 
 
-def build_model(config: RunConfig, manager: PluginManager, node: Node) -> nn.Module:
-    """Build the model, with as many classes as the data set has unless its arguments say otherwise."""
+def sizes_of(config: RunConfig, manager: PluginManager, node: Node) -> dict[str, int]:
+    """What the data set says of the model: `num_classes`, `vocabulary`; its arguments are checked by the way."""
+    entry, arguments = manager.datasets[config.data.name], config.data.args
+    found = {} if entry.classes is None else {"num_classes": entry.classes}
+    if entry.sizes is not None:
+        with refused(entry.name, "data", node):
+            found.update(entry.sizes(**arguments))
+    return found
+
+
+def build_model(config: RunConfig, manager: PluginManager, node: Node, sizes: Mapping[str, int]) -> nn.Module:
+    """Build the model, with the sizes that the data set says unless its arguments say otherwise.
+
+    Raises `ConfigError` if the model refuses its arguments, or is none for such data.
+    """
     entry, arguments = manager.models[config.model.name], dict(config.model.args)
-    known = inspect.signature(entry.build).parameters.values()
-    takes = any(p.name == "num_classes" or p.kind is p.VAR_KEYWORD for p in known)
-    if takes and "num_classes" not in arguments:
-        arguments["num_classes"] = manager.datasets[config.data.name].classes
+    known = inspect.signature(entry.build).parameters
+    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
+    taken = {name: size for name, size in sizes.items() if anything or name in known}
+    with refused(entry.name, "model", node):
+        return entry.build(**(taken | arguments))
+
+
+@contextmanager
+def refused(name: str, key: str, node: Node) -> Iterator[None]:
+    """Blame the arguments of the model or data set `name` for what its function refuses while the body runs."""
     try:
-        return entry.build(**arguments)
+        yield
     except (TypeError, ValueError) as error:
-        place = node.require("run").require("model")
-        raise place.error(f"the model {entry.name!r} refuses its arguments: {error}") from error
+        place = node.require("run").require(key)
+        raise place.error(f"the {_noun(key)} {name!r} refuses its arguments: {error}") from error
 
 
 def build_optimizer(config: RunConfig, model: nn.Module) -> Optimizer:

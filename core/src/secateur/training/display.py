@@ -8,6 +8,7 @@ from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from secateur.training.tasks.base import Metric
 from secateur.training.trainer import EpochResult, ThinningResult
 
 if TYPE_CHECKING:
@@ -15,14 +16,12 @@ if TYPE_CHECKING:
 
     from secateur.training.run import Result, Summary
 
-HEADER = "epoch     lr    loss  train   test  pruned  parameters     time"
-
 
 class Display:
     """Shows a run on a console; also usable as a context around the training."""
 
-    def __init__(self, console: Console, epochs: int) -> None:
-        self.console, self.epochs = console, epochs
+    def __init__(self, console: Console, epochs: int, metric: Metric, judged: str) -> None:
+        self.console, self.epochs, self.metric, self.judged = console, epochs, metric, judged
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -35,7 +34,9 @@ class Display:
         self._task = self._progress.add_task("training", total=None)
 
     def __enter__(self) -> Display:
-        self.console.print(f"[bold]{HEADER}[/bold]")
+        train, judged = f"train {self.metric.short}", f"{self.judged} {self.metric.short}"
+        head = f"epoch      lr    loss {train:>10} {judged:>10}  pruned   zeros  parameters     time"
+        self.console.print(f"[bold]{head}[/bold]")
         self._progress.start()
         return self
 
@@ -54,13 +55,15 @@ class Display:
     def result(self, result: Result) -> None:
         """Print the line of an epoch, or of a thinning."""
         if isinstance(result, EpochResult):
+            show = self.metric.show
             self.console.print(
-                f"{result.epoch:5d} {result.learning_rate:6.4f} {result.train_loss:7.4f} {result.train_accuracy:6.1%} "
-                f"{result.test_accuracy:6.1%} {result.masked_share:7.1%} {result.parameters:11,d} "
-                f"{result.seconds:7.1f}s"
+                f"{result.epoch:5d} {result.learning_rate:7.4f} {result.train.loss:7.4f} "
+                f"{show(result.train.metric):>10} {show(result.valid.metric):>10} {result.masked_share:7.1%} "
+                f"{result.sparsity:7.1%} {result.parameters:11,d} {result.seconds:7.1f}s"
             )
         elif isinstance(result, ThinningResult):
-            text = f"[green]thinned[/green] {result.report}; test {result.test_accuracy:.1%}"
+            judged = f"{self.judged} {self.metric.name} {self.metric.show(result.valid.metric)}"
+            text = f"[green]thinned[/green] {result.report}; {judged}"
             self.console.print(text, soft_wrap=True)
 
 
@@ -74,11 +77,16 @@ def summary_table(summary: Summary) -> RenderableType:
         table.add_row(name, format(before, shape), format(after, shape), f"{after / before:.1%}" if before else "-")
 
     row("parameters", *summary.parameters, ",d")
-    row("MACs per example", *summary.macs, ",d")
-    batch = summary.latency_batch
-    row(f"latency of {batch} examples (ms)", summary.latency.a.median * 1e3, summary.latency.b.median * 1e3, ".2f")
-    dense = "-" if summary.dense_accuracy is None else f"{summary.dense_accuracy:.1%}"
-    table.add_row("test accuracy (best dense, final)", dense, f"{summary.final.accuracy:.1%}", "")
+    row(f"MACs per {summary.per}", *summary.macs, ",d")
+    timed = " x ".join(str(size) for size in summary.latency_inputs)
+    row(f"latency of {timed} (ms)", summary.latency.a.median * 1e3, summary.latency.b.median * 1e3, ".2f")
+    name, show = summary.metric.name, summary.metric.show
+    dense = "-" if summary.dense is None else show(summary.dense)
+    if summary.valid is None:
+        table.add_row(f"test {name} (best dense, final)", dense, show(summary.final.metric), "")
+    else:
+        table.add_row(f"valid {name} (best dense, final)", dense, show(summary.valid.metric), "")
+        table.add_row(f"test {name}", "", show(summary.final.metric), "")
     return table
 
 

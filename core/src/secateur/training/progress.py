@@ -25,10 +25,12 @@ class Progress:
     seen: int = 0
     seconds: float = 0.0
     """That the epoch took so far."""
+    carried: Any = None
+    """What the next mini-batch begins with: the recurrent states after the last one."""
 
     def to_dict(self) -> dict[str, Any]:
         """A tree that a checkpoint can hold."""
-        return asdict(self)
+        return asdict(self, recurse=False)
 
     @classmethod
     def from_dict(cls, saved: Mapping[str, Any]) -> Progress:

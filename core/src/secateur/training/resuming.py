@@ -54,7 +54,7 @@ def resumed(
         raise CheckpointError(what, where=where, hint=hint)
     try:
         progress = Progress.from_dict(said)
-        results = [EpochResult(**result) for result in said["results"]]
+        results = [EpochResult.from_dict(result) for result in said["results"]]
         differences = [Difference(**difference) for difference in said["differences"]]
         before = dict(said["run"])
     except (KeyError, TypeError, ValueError) as error:

@@ -18,18 +18,19 @@ from secateur.checkpoint.files import replacing
 from secateur.config import Node, plain
 from secateur.errors import ConfigError, SecateurError
 from secateur.graph.capture import trace
-from secateur.measure import Comparison, count_macs, count_parameters, latency_pair
+from secateur.measure import Comparison, count_parameters, latency_pair
 from secateur.plugins import PluginManager
-from secateur.records import DataSplit
 from secateur.schedule.scheduler import Scheduler
 from secateur.thinning.verify import Difference, compare, float_dtype, outputs
-from secateur.training.config import RunConfig, build_model, build_optimizer, read_run
+from secateur.training.config import RunConfig, build_model, build_optimizer, read_run, refused, sizes_of
 from secateur.training.progress import Progress
 from secateur.training.resuming import Stopped, position, resumed
-from secateur.training.trainer import EpochResult, Evaluation, ThinningResult, evaluate, train
+from secateur.training.tasks import task_of
+from secateur.training.tasks.base import Evaluation, Metric, Split
+from secateur.training.trainer import EpochResult, ThinningResult, train
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
 
 Result = EpochResult | ThinningResult
 CHECKPOINT = "checkpoint.safetensors"
@@ -40,16 +41,42 @@ SUMMARY = "summary.json"
 
 
 @frozen(eq=False, kw_only=True)
+class Data:
+    """The splits of a data set. `valid` is None if epochs are judged by the test split."""
+
+    train: Split
+    valid: Split | None
+    test: Split
+
+    @property
+    def judging(self) -> Split:
+        """The split by which epochs are judged."""
+        return self.test if self.valid is None else self.valid
+
+    @property
+    def judged_by(self) -> str:
+        """Its name."""
+        return "test" if self.valid is None else "valid"
+
+
+@frozen(eq=False, kw_only=True)
 class Summary:
-    """Before and after of a run. MACs are of one example, latencies of `latency_batch` examples."""
+    """Before and after of a run."""
 
     parameters: tuple[int, int]
     macs: tuple[int, int]
     latency: Comparison
-    latency_batch: int
-    dense_accuracy: float | None
-    """The best on the test set at the end of an epoch before pruning began; None if it began at once."""
+    latency_inputs: tuple[int, ...]
+    """The shape of what they are timed on."""
+    metric: Metric
+    per: str
+    """What one target is: "example", "word". MACs are of one."""
+    dense: float | None
+    """The best metric at the end of an epoch before pruning began, judged as epochs are; None if it began at once."""
+    valid: Evaluation | None
+    """Of the final network on the split by which epochs were judged; None if that is the test split."""
     final: Evaluation
+    """Of the final network on the test split."""
     difference: Difference | None
     """The largest difference between masked and thinned outputs over all thinnings."""
     epochs: tuple[EpochResult, ...]
@@ -70,10 +97,13 @@ class Run:
         torch.manual_seed(self.config.seed)
         random.seed(self.config.seed)  # plugins may draw from these two
         np.random.seed(self.config.seed % (1 << 32))
-        self.model = build_model(self.config, manager, node)
+        entry = manager.datasets[self.config.data.name]
+        self.task = task_of(entry.task, self.config)
+        self.sizes = sizes_of(self.config, manager, node)
+        self.model = build_model(self.config, manager, node, self.sizes)
         self.optimizer = build_optimizer(self.config, self.model)
-        self.example: Tensor = torch.randn(2, *manager.datasets[self.config.data.name].input_shape)
-        self.scheduler = Scheduler.from_yaml(node, self.model, self.optimizer, (self.example,), plugins=manager)
+        self.inputs = self._inputs(self.model)
+        self.scheduler = Scheduler.from_yaml(node, self.model, self.optimizer, self.inputs, plugins=manager)
         self.dense = copy.deepcopy(self.model)
         self.progress = Progress()
         """Where training begins."""
@@ -94,14 +124,12 @@ class Run:
                     hint="raise run.epochs, or let the policy begin earlier",
                 )
 
-    def load_data(self) -> tuple[DataSplit, DataSplit]:
-        """The training and the test set."""
+    def load_data(self) -> Data:
+        """The splits of the data set."""
         entry, arguments = self.manager.datasets[self.config.data.name], self.config.data.args
-        try:
-            return entry.load("train", **arguments), entry.load("test", **arguments)
-        except TypeError as error:
-            place = self.node.require("run").require("data")
-            raise place.error(f"the data set {entry.name!r} refuses its arguments: {error}") from error
+        with refused(entry.name, "data", self.node):
+            made = {split: entry.load(split, **arguments) for split in entry.splits}
+        return Data(train=made["train"], valid=made.get("valid"), test=made["test"])
 
     def resume(self, path: Path | None = None) -> Progress:
         """Go on from a checkpoint of an earlier run of the same schedule file, by default the one in the output folder.
@@ -118,7 +146,7 @@ class Run:
 
     def train(
         self,
-        data: tuple[DataSplit, DataSplit],
+        data: Data,
         on_step: Callable[[int, int, int], None],
         on_result: Callable[[Result], None],
         stop: Callable[[], bool] = lambda: False,
@@ -148,11 +176,14 @@ class Run:
             self.model,
             self.optimizer,
             self.scheduler,
-            *data,
+            self.task,
+            data.train,
+            data.judging,
             epochs=self.config.epochs,
             batch_size=self.config.data.batch_size,
             generator=torch.Generator().manual_seed(self.config.seed),
-            augment=tuple(self.config.data.augment),
+            clip_grad_norm=self.config.clip_grad_norm,
+            autocast=self.config.autocast,
             progress=self.progress,
             on_step=on_step,
             on_result=keep,
@@ -164,22 +195,28 @@ class Run:
         said = position(progress, plain(self.node.require("run")), self.results, self.differences)
         save(self.output / CHECKPOINT, self.model, self.optimizer, scheduler=self.scheduler, position=said)
 
-    def summarise(self, test: DataSplit) -> Summary:
+    def summarise(self, data: Data) -> Summary:
         """Save the thin network, load it into a fresh dense one, and measure before and after."""
         checkpoint = self.output / THIN
         save(checkpoint, self.model, self.optimizer)
-        fresh = build_model(self.config, self.manager, self.node)
+        fresh = build_model(self.config, self.manager, self.node, self.sizes)
         load(checkpoint, fresh)
-        inputs = (test.inputs[: min(64, len(test))],)
+        inputs = self.task.example(data.test)
         reloaded = compare(outputs(self.model, inputs), outputs(fresh, inputs), float_dtype(fresh))
-        before = [epoch for epoch in self.results if epoch.masked_share == 0]
+        before = [epoch.valid.metric for epoch in self.results if not epoch.masked_share and not epoch.sparsity]
+        with self.scheduler.masked():
+            final = self.task.evaluate(self.model, data.test)
+            valid = None if data.valid is None else self.task.evaluate(self.model, data.valid)
         summary = Summary(
             parameters=(count_parameters(self.dense), count_parameters(self.model)),
             macs=(self._macs(self.dense), self._macs(self.model)),
             latency=latency_pair(self.dense, self.model, inputs, repeats=15),
-            latency_batch=len(inputs[0]),
-            dense_accuracy=max((epoch.test_accuracy for epoch in before), default=None),
-            final=evaluate(self.model, test),
+            latency_inputs=tuple(inputs[0].shape),
+            metric=self.task.metric,
+            per=self.task.per,
+            dense=self.task.metric.best(before),
+            valid=valid,
+            final=final,
             difference=max(self.differences, key=lambda d: d.relative, default=None),
             epochs=tuple(self.results),
             checkpoint=checkpoint,
@@ -188,24 +225,38 @@ class Run:
         _write(self.output / SUMMARY, as_dict(summary))
         return summary
 
+    def _inputs(self, model: nn.Module) -> tuple[Any, ...]:
+        return self.task.inputs_like(model, self.sizes, self.manager.datasets[self.config.data.name].input_shape)
+
     def _macs(self, model: nn.Module) -> int:
-        return count_macs(trace(model, (self.example,)), self.manager.op_rules)
+        return self.task.macs(trace(model, self._inputs(model)), self.manager.op_rules)
 
 
 def as_dict(summary: Summary) -> dict[str, Any]:
     """A summary fit for JSON."""
+    name = summary.metric.name
+
+    def flat(epoch: EpochResult) -> dict[str, Any]:
+        plain = asdict(epoch)
+        for key in ("train", "valid"):
+            judged = plain.pop(key)
+            plain |= {f"{key}_loss": judged["loss"], f"{key}_{name}": judged["metric"]}
+        return plain
+
     return {
+        "metric": name,
         "parameters": list(summary.parameters),
-        "macs": list(summary.macs),
+        f"macs_per_{summary.per}": list(summary.macs),
         "latency_seconds": [summary.latency.a.median, summary.latency.b.median],
-        "latency_batch": summary.latency_batch,
-        "dense_accuracy": summary.dense_accuracy,
-        "final_accuracy": summary.final.accuracy,
+        "latency_inputs": list(summary.latency_inputs),
+        f"dense_{name}": summary.dense,
+        **({} if summary.valid is None else {f"valid_{name}": summary.valid.metric}),
+        f"final_{name}": summary.final.metric,
         "final_loss": summary.final.loss,
         "masked_versus_thinned": asdict(summary.difference) if summary.difference else None,
         "checkpoint": summary.checkpoint.name,
         "reloaded": asdict(summary.reloaded),
-        "epochs": [asdict(epoch) for epoch in summary.epochs],
+        "epochs": [flat(epoch) for epoch in summary.epochs],
     }
 
 

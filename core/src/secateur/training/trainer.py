@@ -3,93 +3,82 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from secateur.measure import count_parameters
-from secateur.records import DataSplit
 from secateur.schedule.scheduler import Scheduler
 from secateur.thinning.report import Report
-from secateur.thinning.verify import quiet
-from secateur.training.batches import batches, number_of_batches
 from secateur.training.progress import Progress
+from secateur.training.tasks.base import Batch, Evaluation, Outcome, Split, Task
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import nn
     from torch.optim import Optimizer
 
 
 @frozen
 class EpochResult:
-    """What one epoch came to: mean loss and accuracy in training, accuracy on the test set (shares of 1), seconds."""
+    """What one epoch came to."""
 
     epoch: int
     learning_rate: float
-    train_loss: float
-    train_accuracy: float
-    test_accuracy: float
+    train: Evaluation
+    """While it was trained, in training mode."""
+    valid: Evaluation
+    """At its end, on the split by which epochs are judged: "valid", or "test" where there is no such split."""
     masked_share: float
+    """The share of all units that is masked or gone."""
+    sparsity: float
+    """The share of the parameters there are that is zero."""
     parameters: int
     seconds: float
+
+    @classmethod
+    def from_dict(cls, saved: Mapping[str, Any]) -> EpochResult:
+        """Read what `attrs.asdict` gave; `TypeError` or `KeyError` for anything else."""
+        judged = {key: Evaluation(**saved[key]) for key in ("train", "valid")}
+        return cls(**(dict(saved) | judged))
 
 
 @frozen
 class ThinningResult:
-    """A thinning in the middle of training, and the accuracy right after it."""
+    """A thinning in the middle of training, and how well the network does right after it."""
 
     epoch: int
     report: Report
-    test_accuracy: float
-
-
-@frozen
-class Evaluation:
-    """Accuracy (a share of 1) and mean cross entropy over a data set."""
-
-    accuracy: float
-    loss: float
-
-
-def evaluate(model: nn.Module, data: DataSplit, batch_size: int = 256) -> Evaluation:
-    """Evaluate a classifier in eval mode; the model is left as it was."""
-    from torch.nn.functional import cross_entropy
-
-    correct, total = 0, 0.0
-    with quiet(model):
-        for inputs, targets in batches(data, batch_size):
-            outputs = model(inputs)
-            correct += int((outputs.argmax(1) == targets).sum())
-            total += float(cross_entropy(outputs, targets, reduction="sum"))
-    return Evaluation(correct / max(len(data), 1), total / max(len(data), 1))
+    valid: Evaluation
 
 
 def train(
     model: nn.Module,
     optimizer: Optimizer,
     scheduler: Scheduler,
-    train_data: DataSplit,
-    test_data: DataSplit,
+    task: Task,
+    train_data: Split,
+    valid_data: Split,
     *,
     epochs: int,
     batch_size: int,
     generator: torch.Generator,
-    augment: tuple[str, ...] = (),
+    clip_grad_norm: float | None = None,
+    autocast: str | None = None,
     progress: Progress | None = None,
     on_step: Callable[[int, int, int], None] = lambda epoch, step, steps: None,
     on_result: Callable[[EpochResult | ThinningResult], None] = lambda result: None,
     on_rest: Callable[[Progress], None] = lambda progress: None,
 ) -> None:
-    """Train for some epochs with cross entropy, following the scheduler.
+    """Train for some epochs, following the scheduler.
 
     `on_step(epoch, step, steps)` and `on_result(result)` are for showing progress. `on_rest(progress)` is called
     between any two mini-batches and between epochs, where everything may be saved; with that `progress`, and model,
-    optimizer, scheduler and random states as they were, training goes on as if it had never stopped. Classifiers that
-    return several outputs in training mode (auxiliary heads) are trained on the first.
+    optimizer, scheduler and random states as they were, training goes on as if it had never stopped. `autocast`: a
+    dtype of torch for the forward pass. `clip_grad_norm`: see `RunConfig`.
     """
-    steps = number_of_batches(len(train_data), batch_size)
+    steps = task.steps(train_data, batch_size)
     now = Progress() if progress is None else progress
     while now.epoch < epochs:
         if now.order is None:
@@ -99,33 +88,35 @@ def train(
         model.train()
         if now.step == 0:
             scheduler.on_epoch_begin(now.epoch)
-        for step, (inputs, targets) in enumerate(batches(train_data, batch_size, generator, augment)):
+        for step, batch in enumerate(task.batches(train_data, batch_size, generator)):
             if step < now.step:
                 continue
             thinned = len(scheduler.reports)
             scheduler.on_minibatch_begin(now.epoch, step, steps)
             for report in scheduler.reports[thinned:]:
-                on_result(ThinningResult(now.epoch, report, evaluate(model, test_data).accuracy))
-            outputs, loss = _step(model, optimizer, scheduler, inputs, targets)
+                now.carried = task.cut(now.carried, report)
+                on_result(ThinningResult(now.epoch, report, task.evaluate(model, valid_data)))
+            made = _step(model, optimizer, scheduler, task, batch, now.carried, clip_grad_norm, autocast)
             scheduler.on_minibatch_end(now.epoch, step, steps)
-            now.loss += loss * len(targets)
-            now.correct += int((outputs.argmax(1) == targets).sum())
-            now.seen += len(targets)
+            now.loss += float(made.loss) * made.seen
+            now.correct += made.correct
+            now.seen += made.seen
+            now.carried = made.carried
             on_step(now.epoch, step, steps)
             now.step, now.seconds = step + 1, time.perf_counter() - start
             on_rest(now)
         rate = float(optimizer.param_groups[0]["lr"])
         with scheduler.masked():
-            test = evaluate(model, test_data)
-        scheduler.on_epoch_end(now.epoch, metrics={"loss": test.loss})
+            valid, sparsity = task.evaluate(model, valid_data), zeros(model)
+        scheduler.on_epoch_end(now.epoch, metrics={"loss": valid.loss})
         on_result(
             EpochResult(
                 epoch=now.epoch,
                 learning_rate=rate,
-                train_loss=now.loss / max(now.seen, 1),
-                train_accuracy=now.correct / max(now.seen, 1),
-                test_accuracy=test.accuracy,
+                train=task.score(now.loss, now.correct, now.seen),
+                valid=valid,
                 masked_share=scheduler.masked_share,
+                sparsity=sparsity,
                 parameters=count_parameters(model),
                 seconds=time.perf_counter() - start,
             )
@@ -134,16 +125,36 @@ def train(
         on_rest(now)
 
 
-def _step(
-    model: nn.Module, optimizer: Optimizer, scheduler: Scheduler, inputs: Tensor, targets: Tensor
-) -> tuple[Tensor, float]:
-    """One step of the optimizer; the outputs, and the loss with what regularizers add."""
-    from torch.nn.functional import cross_entropy
+def zeros(model: nn.Module) -> float:
+    """The share of all elements of parameters that is zero."""
+    import torch
 
-    outputs = model(inputs)
-    outputs = outputs[0] if isinstance(outputs, tuple) else outputs
-    loss = scheduler.before_backward(cross_entropy(outputs, targets))
+    with torch.no_grad():
+        left = sum(int(torch.count_nonzero(parameter)) for parameter in model.parameters())
+    return 1 - left / max(count_parameters(model), 1)
+
+
+def _step(
+    model: nn.Module,
+    optimizer: Optimizer,
+    scheduler: Scheduler,
+    task: Task,
+    batch: Batch,
+    carried: Any,
+    clip_grad_norm: float | None,
+    autocast: str | None,
+) -> Outcome:
+    """One step of the optimizer; the outcome, with the loss as it is with what regularizers add."""
+    import torch
+    from attrs import evolve
+
+    kind = None if autocast is None else getattr(torch, autocast)
+    with torch.autocast(batch.inputs.device.type, dtype=kind, enabled=kind is not None):
+        made = task.forward(model, batch, carried)
+    loss = scheduler.before_backward(made.loss)
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
+    if clip_grad_norm is not None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), clip_grad_norm)
     optimizer.step()
-    return outputs, float(loss.detach())
+    return evolve(made, loss=loss.detach())
