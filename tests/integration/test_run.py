@@ -191,3 +191,37 @@ def test_flips_mirror_and_crops_shift() -> None:
     moved = augmented(images, generator, ["crop"])
     assert moved.shape == images.shape
     assert set(moved.unique().tolist()) <= {0.0, *images.unique().tolist()}
+
+
+def test_a_run_begins_with_trained_weights(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dense = SCHEDULE.split("pruners:")[0]
+    Path("dense.yaml").write_text(dense)
+    assert run("dense.yaml", "--output", "dense") == 0
+    trained = json.loads(Path("dense/summary.json").read_text())
+    Path("s.yaml").write_text(SCHEDULE.replace("{name: tiny}", "{name: tiny, checkpoint: dense/thin.safetensors}"))
+    assert run("s.yaml", "--output", "out") == 0
+    summary = json.loads(Path("out/summary.json").read_text())
+    assert summary["epochs"][0]["train_loss"] < trained["epochs"][0]["train_loss"]
+    # what is thin already is thinned again, and loads into a fresh dense network
+    Path("s.yaml").write_text(SCHEDULE.replace("{name: tiny}", "{name: tiny, checkpoint: out/thin.safetensors}"))
+    assert run("s.yaml", "--output", "again") == 0
+    namespace: dict = {}
+    exec(PLUGIN, namespace)
+    assert secateur.load("again/thin.safetensors", namespace["build"]())[0].out_channels == 2
+
+
+def test_a_missing_checkpoint_to_begin_with_is_named(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("s.yaml").write_text(SCHEDULE.replace("{name: tiny}", "{name: tiny, checkpoint: nowhere.safetensors}"))
+    assert run("s.yaml", "--output", "out") == 2
+    assert "error: nowhere.safetensors: there is no such file" in capsys.readouterr().err
+
+
+def test_weights_masked_one_by_one_are_no_dense_epoch(files: Path) -> None:
+    pruner = "{class: level, weights: ['0.weight'], sparsity: 0.5}"
+    text = SCHEDULE.replace("{class: magnitude, sparsity: 0.5}", pruner).replace("epochs: [2]", "epochs: [0]")
+    Path("s.yaml").write_text(text.replace("  - extension: {instance_name: thinner}\n    epochs: [3]\n", ""))
+    assert run("s.yaml", "--output", "out") == 0
+    summary = json.loads(Path("out/summary.json").read_text())
+    assert summary["dense_accuracy"] is None
+    assert summary["epochs"][0]["sparsity"] == pytest.approx(108 / 268)
+    assert summary["epochs"][0]["masked_share"] == 0

@@ -24,6 +24,11 @@ class Masking:
         """Mask again what the optimizer moved."""
         self._held.apply()
 
+    @property
+    def anything(self) -> bool:
+        """Whether any policy masks any unit or weight, in the forward only or always."""
+        return any(run.decision.factors or any(map(len, run.units().values())) for run in self.runs)
+
     def make(self) -> None:
         """Make masks of what was decided, and apply those that hold."""
         parameters, tensors = self.network.parameters, self.network.tensors

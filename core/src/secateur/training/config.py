@@ -31,10 +31,12 @@ def _above_zero(instance: Any, attribute: Any, value: float) -> None:
 
 @frozen(kw_only=True)
 class ModelConfig:
-    """A registered model and the arguments it is built with."""
+    """A registered model, the arguments it is built with, and the weights it begins with."""
 
     name: str
     args: dict[str, Any] = field(factory=dict)
+    checkpoint: str | None = None
+    """A file of `secateur.save`, relative to where the command runs; None: fresh weights. It may be of a thin network."""
 
 
 @frozen(kw_only=True)

@@ -101,6 +101,8 @@ class Run:
         self.task = task_of(entry.task, self.config)
         self.sizes = sizes_of(self.config, manager, node)
         self.model = build_model(self.config, manager, node, self.sizes)
+        if self.config.model.checkpoint is not None:
+            load(self.config.model.checkpoint, self.model)
         self.optimizer = build_optimizer(self.config, self.model)
         self.inputs = self._inputs(self.model)
         self.scheduler = Scheduler.from_yaml(node, self.model, self.optimizer, self.inputs, plugins=manager)
@@ -203,7 +205,7 @@ class Run:
         load(checkpoint, fresh)
         inputs = self.task.example(data.test)
         reloaded = compare(outputs(self.model, inputs), outputs(fresh, inputs), float_dtype(fresh))
-        before = [epoch.valid.metric for epoch in self.results if not epoch.masked_share and not epoch.sparsity]
+        before = [epoch.valid.metric for epoch in self.results if not epoch.pruned]
         with self.scheduler.masked():
             final = self.task.evaluate(self.model, data.test)
             valid = None if data.valid is None else self.task.evaluate(self.model, data.valid)

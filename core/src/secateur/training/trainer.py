@@ -35,6 +35,8 @@ class EpochResult:
     sparsity: float
     """The share of the parameters there are that is zero."""
     parameters: int
+    pruned: bool
+    """Whether anything was masked or gone at its end."""
     seconds: float
 
     @classmethod
@@ -118,6 +120,7 @@ def train(
                 masked_share=scheduler.masked_share,
                 sparsity=sparsity,
                 parameters=count_parameters(model),
+                pruned=scheduler.network.thinned or scheduler.masking.anything,
                 seconds=time.perf_counter() - start,
             )
         )
