@@ -36,7 +36,7 @@ class ModelConfig:
     name: str
     args: dict[str, Any] = field(factory=dict)
     checkpoint: str | None = None
-    """A file of `secateur.save`, relative to where the command runs; None: fresh weights. It may be of a thin network."""
+    """A file of `secateur.save`, thin or not, relative to where the command runs; None: fresh weights."""
 
 
 @frozen(kw_only=True)

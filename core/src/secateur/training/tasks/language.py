@@ -55,9 +55,10 @@ class LanguageModelling:
 
     def batches(self, data: TextSplit, batch_size: int, generator: torch.Generator) -> Iterator[Batch]:
         """Windows in the order of the text; words that fill no row are left out. The generator is not drawn from."""
-        return self._windows(data, batch_size)
+        return self.windows(data, batch_size)
 
-    def _windows(self, data: TextSplit, columns: int) -> Iterator[Batch]:
+    def windows(self, data: TextSplit, columns: int) -> Iterator[Batch]:
+        """A text laid into columns, window after window: inputs and targets (time, columns)."""
         rows = len(data) // columns
         laid = data.tokens[: rows * columns].view(columns, rows).t().contiguous()
         for start in range(0, rows - 1, self.bptt):
@@ -94,14 +95,14 @@ class LanguageModelling:
         columns = max(1, min(COLUMNS, len(data) // 2))
         total, seen, carried = 0.0, 0, None
         with quiet(model):
-            for batch in self._windows(data, columns):
+            for batch in self.windows(data, columns):
                 made = self.forward(model, batch, carried)
                 total, seen, carried = total + float(made.loss) * made.seen, seen + made.seen, made.carried
         return self.score(total, 0, seen)
 
     def example(self, data: TextSplit) -> tuple[Tensor, ...]:
         """The first window of a split, as it is evaluated."""
-        first = next(self._windows(data, max(1, min(COLUMNS, len(data) // 2))))
+        first = next(self.windows(data, max(1, min(COLUMNS, len(data) // 2))))
         return (first.inputs,)
 
     def inputs_like(self, model: nn.Module, sizes: Mapping[str, int], shape: tuple[int, ...] | None) -> tuple[Any, ...]:
