@@ -11,10 +11,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constr
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test lint format types contracts bench clean
+.PHONY: help install demo test lint format types contracts bench docs docs-serve clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 install: $(VENV)/.dev ## install the packages and the development tools into .venv
 
@@ -42,9 +42,16 @@ bench: $(VENV)/.bench ## measure exactness and speed
 	$(BIN)/python benchmarks/torchvision_coverage.py
 	$(BIN)/python benchmarks/plan_thin_speed.py
 
+docs: $(VENV)/.docs ## build the documentation into site/
+	$(BIN)/python tools/docs_site build/docs
+	$(BIN)/zensical build --clean --strict
+
+docs-serve: docs ## build the documentation and show it in a browser
+	$(BIN)/zensical serve --open
+
 clean: ## remove .venv and all that was built or cached
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
-	find core plugins tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+	rm -rf $(VENV) build site .cache .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find core plugins tests benchmarks tools -name __pycache__ -prune -exec rm -rf {} +
 
 # -- installing: each stamp is older than what it was made from if there is something to do -------------------
 
@@ -62,6 +69,10 @@ $(VENV)/.dev: $(SETUP) requirements-dev.txt
 	@echo "installing the packages and the development tools into $(VENV) (the first time, this takes a few minutes)"
 	@$(PIP) -r requirements-dev.txt
 	@touch $(VENV)/.packages $@
+
+$(VENV)/.docs: $(VENV)/.packages requirements-docs.txt
+	@$(PIP) -r requirements-docs.txt
+	@touch $@
 
 $(VENV)/.bench: $(VENV)/.packages benchmarks/requirements.txt
 	@echo "installing what the benchmarks compare with into $(VENV)"

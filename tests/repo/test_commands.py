@@ -17,7 +17,7 @@ DOCUMENTS = ("README.md", "CONTRIBUTING.md", "benchmarks/README.md")
 
 
 def targets(root: Path) -> set[str]:
-    return set(re.findall(r"^([a-z]+):.*## ", (root / "Makefile").read_text(), flags=re.MULTILINE))
+    return set(re.findall(r"^([a-z-]+):.*## ", (root / "Makefile").read_text(), flags=re.MULTILINE))
 
 
 def typed_lines(text: str) -> list[str]:
@@ -33,7 +33,7 @@ def test_commands_of_the_documentation_exist(document: str, root: Path) -> None:
         pytest.skip(f"{document} is not written yet")
     text = file.read_text()
     named = {line.split()[1] for line in typed_lines(text) if line.startswith("make ")}
-    named |= set(re.findall(r"`make ([a-z]+)", text))
+    named |= set(re.findall(r"`make ([a-z-]+)", text))
     assert named, f"{document} names no make target"
     assert named <= targets(root)
     for path in re.findall(r"(?:benchmarks|examples|tests|docs)/[\w./-]+\.\w+", text):

@@ -2,7 +2,8 @@
 
 A block whose first line is a comment with a path (`# net.py`) is written there; other Python blocks run one after
 another. In a tutorial, each line of a `console` block that begins with `$` is run, and every line below it must be in
-what it prints.
+what it prints. The lines of a `text` block must be in what the Python before it has printed. A line may leave things
+out: `…` stands for anything.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from secateur.plugins import PluginManager, using
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-BLOCK = re.compile(r"^```(python|yaml|toml|console)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(python|yaml|toml|console|text)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.(?:py|yaml|toml))\n")
 PROGRAMS = ("secateur", "python -m pytest", "pip install")
 """What a tutorial may let its readers type; each runs with this Python."""
@@ -39,7 +40,7 @@ def test_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         monkeypatch.delenv(variable, raising=False)
     text = page.read_text(encoding="utf-8")
     namespace: dict[str, object] = {"__name__": "snippet"}
-    found = BLOCK.findall(text)
+    found, printed = BLOCK.findall(text), ""
     assert found or page.name != "README.md"
     for language, body in found:
         forget(tmp_path)
@@ -51,9 +52,28 @@ def test_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             Path(file[1]).parent.mkdir(parents=True, exist_ok=True)
             Path(file[1]).write_text(body, encoding="utf-8")
         elif language == "python":
-            with using(PluginManager.discover()):
+            with using(PluginManager.discover()), redirect_stdout(StringIO()) as out:
                 exec(compile(body, str(page), "exec"), namespace)
+            printed = out.getvalue()
+        elif language == "text":
+            for line in body.splitlines():
+                assert says(printed, line), f"{printed}\nhas no line\n{line}"
     forget(tmp_path)
+
+
+def says(printed: str, line: str) -> bool:
+    """Whether a line is in an output, however either is spaced; `…` stands for anything within a line."""
+    parts = [re.escape(" ".join(part.split())) for part in line.split("…")]
+    lines = [" ".join(each.split()) for each in printed.splitlines()]
+    return any(re.search(".*".join(parts), each) for each in (lines if len(parts) > 1 else [" ".join(lines)]))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("b  c d", True), ("a … c", True), ("a … d", False), ("x", False), (" …", True), ("", True)],
+)
+def test_lines_are_found(line: str, said: bool) -> None:
+    assert says("a b   c\n  d\n", line) is said
 
 
 def forget(place: Path) -> None:
@@ -70,9 +90,8 @@ def type_commands(block: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> N
         command, *expected = typed.splitlines()
         status, printed = run(command, place, monkeypatch)
         assert status == 0, f"$ {command}\n{printed}"
-        output = " ".join(printed.split())
         for line in expected:
-            assert " ".join(line.split()) in output, f"$ {command}\n{printed}\nhas no line\n{line}"
+            assert says(printed, line), f"$ {command}\n{printed}\nhas no line\n{line}"
 
 
 def run(command: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, str]:

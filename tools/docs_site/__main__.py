@@ -1,0 +1,35 @@
+"""Put together what the site is built from: the pages of docs/ and the reference, which is written here and now.
+
+    python tools/docs_site FOLDER
+
+The reference comes from the hook specifications, the records, the public names and the argument parsers, so it cannot
+go stale. The folder is made anew.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+from pages import pages
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def assemble(folder: Path) -> None:
+    """Copy the pages and write the reference into a folder that is made anew."""
+    if folder.exists():
+        if not (folder / "reference" / "hooks.md").is_file():
+            sys.exit(f"{folder} exists and was not made by this program: name another folder")
+        shutil.rmtree(folder)
+    shutil.copytree(DOCS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "reference").mkdir()
+    for name, text in pages().items():
+        (folder / "reference" / name).write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python tools/docs_site FOLDER")
+    assemble(Path(sys.argv[1]))
