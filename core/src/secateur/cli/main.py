@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -42,12 +43,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     debug = False
     try:
-        options = _parse(_front_parser(), sys.argv[1:] if argv is None else argv)
+        typed = list(sys.argv[1:] if argv is None else argv)
+        options = _parse(_front_parser(), typed)
         debug = options.debug
         if options.version:
             console.stdout().print(f"secateur {secateur.__version__}")
             return 0
-        return _run(options)
+        return _run(options, shlex.join(["secateur", *typed]))
     except SecateurError as error:
         if debug:
             console.show_traceback(error)
@@ -66,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.code or 0
 
 
-def _run(options: argparse.Namespace) -> int:
+def _run(options: argparse.Namespace, typed: str) -> int:
     plugins = _load_plugins(options)
     if options.help or not options.rest:
         _help_parser(plugins).print_help()
@@ -77,7 +79,7 @@ def _run(options: argparse.Namespace) -> int:
     warned = _warn(plugins, options.debug)
     try:
         with using(plugins):
-            status = _run_command(command, arguments)
+            status = _run_command(command, arguments, typed)
     except (SecateurError, BrokenPipeError):
         raise
     except Exception as error:
@@ -87,9 +89,11 @@ def _run(options: argparse.Namespace) -> int:
     return status
 
 
-def _run_command(command: Command, arguments: list[str]) -> int:
+def _run_command(command: Command, arguments: list[str], typed: str) -> int:
+    """Run one command; `typed`, the whole command line, is there for it as `command_line`."""
     parser = Parser(prog=f"secateur {command.name}", description=command.summary, allow_abbrev=False)
     command.configure(parser)
+    parser.set_defaults(command_line=typed)
     status: int | None = command.run(_parse(parser, arguments))
     return 0 if status is None else int(status)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from secateur.cli import console
 from secateur.cli.plan_options import add_plan_options, given, make_plan, prepare
 from secateur.cli.plan_view import size_of, size_table, units_and_dims
+from secateur.cli.thin_report import Reporting, check_report
 from secateur.cli.zeros_view import show_zeros
 from secateur.errors import PlanError, SecateurError, ThinError
 from secateur.records import Command
@@ -40,6 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--plan", metavar="FILE", help="thin by this plan of secateur plan --json")
     add("--no-verify", action="store_true", help="do not compare the thinned network with its reference")
     add("--latency", action="store_true", help="time the network before and after")
+    add("--report", metavar="FILE", help="write a report to look at, such as thin.html")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -50,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from secateur.thinning.transaction import thin
 
     check_replaceable(arguments.output)
+    check_report(arguments.report, arguments.output)
     _check_options(arguments)
     saved = read_plan(arguments.plan) if arguments.plan else None
     out, progress = console.stdout(), console.stderr()
@@ -61,6 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
         if saved is not None:
             _check_plan(model, saved, arguments.plan)
         before = size_of(model, inputs, arguments.builder)
+        reporting = Reporting.begin(arguments, built, inputs) if arguments.report else None
         dense = _copy(model, built.name) if arguments.latency else None
     with progress.status("thinning" if arguments.no_verify else "thinning and verifying"):
         report = thin(model, plan, verify=not arguments.no_verify, example_inputs=inputs)
@@ -68,11 +72,16 @@ def run(arguments: argparse.Namespace) -> int:
     # No spinner here: it would take time of its own from what is timed.
     latency = latency_pair(dense, model, inputs, repeats=50, warmup=5) if dense is not None else None
     save(arguments.output, model)
+    if reporting is not None:
+        with progress.status("writing the report"):
+            reporting.write(report, latency)
     out.print(_what_left(built, plan), markup=False)
     show_zeros(out, plan)
     out.print(size_table(before, after, latency, batch=_batch(inputs)))
     _show_proof(out, report)
     _show_output(out, built, arguments.output)
+    if reporting is not None:
+        out.print(f"\nreport: {arguments.report}", markup=False, soft_wrap=True)
     return 0
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -12,6 +13,17 @@ if TYPE_CHECKING:
 
 MOST = 4
 """Names shown in one cell; the rest is counted."""
+
+
+class Sliced(Protocol):
+    """What knows its slices: a dim of a plan, or units of a coupling."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def slices(self) -> Mapping[tuple[str, int], Any]: ...  # noqa: D102
+    @property
+    def readers(self) -> Collection[tuple[str, int]]: ...  # noqa: D102
 
 
 def plan_table(plan: Plan) -> Table:
@@ -51,12 +63,19 @@ def _class(dim: Dim) -> str:
     return "compensated" if dim.exact else "renormalises"
 
 
-def _partners(plan: Plan, dim: Dim) -> str:
-    """The other modules whose weights (or, without any, vectors) are written along the dim's units."""
+def partners(dim: Sliced, ranks: Mapping[str, int]) -> list[str]:
+    """The other modules whose weights (or, without any, vectors) are written along the dim's units.
+
+    `ranks`: {parameter or buffer: how many axes it has}.
+    """
     written = [name for (name, axis) in dim.slices if (name, axis) not in dim.readers]
-    weights = [name for name in written if len(plan.shapes[name]) > 1]
+    weights = [name for name in written if ranks[name] > 1]
     modules = dict.fromkeys(name.rpartition(".")[0] or name for name in weights or written)
-    names = [module for module in modules if module != dim.name]
+    return [module for module in modules if module != dim.name]
+
+
+def _partners(plan: Plan, dim: Dim) -> str:
+    names = partners(dim, {name: len(shape) for name, shape in plan.shapes.items()})
     more = f", {len(names) - MOST} more" if len(names) > MOST else ""
     return ", ".join(names[:MOST]) + more
 
