@@ -8,6 +8,7 @@ coupled slices g:
 
 gamma is a number, computed at the first mini-batch of each epoch. With alpha 0 and norms that are not squared it is the
 plain group lasso over units of any dim: Wen et al., "Learning Intrinsic Sparse Structures within LSTM", ICLR 2018.
+There elements below a threshold count as zero, and a unit of nothing else leaves.
 """
 
 from __future__ import annotations
@@ -15,14 +16,15 @@ from __future__ import annotations
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import field, frozen
+from attrs import field, frozen, validators
 
 from secateur.config.validators import non_negative
 from secateur.hookspecs import hookimpl
-from secateur.pruning.base import Moment, Network
+from secateur.pruning.base import Decision, Moment, Network
 from secateur.pruning.regularizer import Regularizer
 from secateur.pruning.spelling import Spelling
 from secateur_pruners.regularizers.lookup import Remembered, UnitsOf, targets, unit_norms, units_of, zero_like
+from secateur_pruners.regularizers.small import SmallSlices
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +37,8 @@ class GroupNormRegularizer(Regularizer):
     """Adds strength * sum of gamma_k * ||all coupled slices of unit k||_2^2 over the units of some dims.
 
     `dims`: globs over dim or parameter names. `alpha`: from 0 (all units alike) on; the paper's is 4. `squared`: false
-    for norms instead of their squares. Weights that read the units, biases and norms belong to the slices too.
+    for norms instead of their squares. Weights that read the units, biases and norms belong to the slices too. With
+    `threshold`, units of which no element of any slice is larger are masked, and can be thinned; one of each dim stays.
     """
 
     name: ClassVar[str] = "group_norm"
@@ -46,6 +49,7 @@ class GroupNormRegularizer(Regularizer):
     dims: str | list[str] = "*"
     alpha: float = field(default=4.0, validator=non_negative)
     squared: bool = True
+    threshold: float | None = field(default=None, validator=validators.optional(non_negative))
     _found: Remembered[list[UnitsOf]] = field(factory=Remembered, init=False, eq=False, repr=False)
 
     def check_names(self, network: Network) -> None:
@@ -56,7 +60,7 @@ class GroupNormRegularizer(Regularizer):
         """Strength * sum of gamma_k times the (squared) norm of unit k."""
         import torch
 
-        dims = self._found.of(network, lambda network: [units_of(i, network) for i in targets(self.dims, network)])
+        dims = self._units(network)
         if not dims:  # all of them were thinned to a last unit
             return zero_like(network)
         norms = unit_norms(dims, network.parameters)
@@ -65,6 +69,22 @@ class GroupNormRegularizer(Regularizer):
             return self.strength * sizes.sum()
         gamma = self._gamma(network.memory, moment, dims, norms).to(sizes)
         return self.strength * (gamma * sizes).sum()
+
+    def decide(self, network: Network, moment: Moment) -> Decision | None:
+        """Mask the units of which every element is at most the threshold."""
+        if self.threshold is None:
+            return None
+        small, chosen = SmallSlices(), self._units(network)
+        for dim in chosen:
+            for each in dim.slices:
+                values = _largest(network.parameters[each.parameter].detach(), each.axis)
+                small.add((each.parameter, each.axis), values, self.threshold)
+        found = small.units(network.dims)
+        return Decision(units={dim.position: found[dim.position] for dim in chosen if dim.position in found})
+
+    def _units(self, network: Network) -> list[UnitsOf]:
+        """The dims that are shrunk."""
+        return self._found.of(network, lambda network: [units_of(i, network) for i in targets(self.dims, network)])
 
     def _gamma(
         self, memory: MutableMapping[str, float], moment: Moment, dims: list[UnitsOf], norms: list[Tensor]
@@ -94,6 +114,12 @@ def shrinkage(importance: Tensor, alpha: float) -> Tensor:
     behind = (importance.max() - importance) / (span if span > 0 else 1)
     gamma: Tensor = 2 ** (alpha * behind)
     return gamma
+
+
+def _largest(parameter: Tensor, axis: int) -> Tensor:
+    """The largest magnitude of each slice of an axis; all other axes have the length 1."""
+    others = [other for other in range(parameter.dim()) if other != axis]
+    return parameter.abs().amax(others, keepdim=True) if others else parameter.abs()
 
 
 @hookimpl
