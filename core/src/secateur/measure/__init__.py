@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from secateur.measure.counts import count_bytes, count_macs, count_parameters, macs
+from secateur.measure.counts import count_bytes, count_macs, count_parameters, macs, macs_by_op
 from secateur.measure.latency import Comparison, Latency, latency, latency_pair
 
 __all__ = [
@@ -14,4 +14,5 @@ __all__ = [
     "latency",
     "latency_pair",
     "macs",
+    "macs_by_op",
 ]

@@ -29,13 +29,19 @@ def count_macs(graph: Graph, rules: Mapping[str, OpRule]) -> int:
     The batch is axis 0 of the first input. Operations of training mode only are left out, and so are those whose rule
     counts nothing (additions, activations, normalisations).
     """
-    counted = 0
+    counted = sum(macs_by_op(graph, rules).values())
+    shape = graph.values[graph.inputs[0]].shape if graph.inputs else ()
+    return counted // max(shape[0], 1) if shape else counted
+
+
+def macs_by_op(graph: Graph, rules: Mapping[str, OpRule]) -> dict[str, int]:
+    """{name of an operation: its multiply-accumulates, of the whole batch}, for those that `count_macs` counts."""
+    counted = {}
     for op in graph.ops.values():
         rule = rules.get(op.kind, None)
         if rule is not None and rule.macs is not None and not op.training:
-            counted += rule.macs(op, graph)
-    shape = graph.values[graph.inputs[0]].shape if graph.inputs else ()
-    return counted // max(shape[0], 1) if shape else counted
+            counted[op.name] = rule.macs(op, graph)
+    return counted
 
 
 def macs(model: nn.Module, example_inputs: tuple[Any, ...] | Mapping[str, Any], builder: str = "trace") -> int:

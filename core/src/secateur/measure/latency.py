@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,12 @@ class Latency:
     median: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, seconds: Sequence[float]) -> Latency:
+        """Sum up the seconds of several passes."""
+        low, middle, high = (float(value) for value in np.percentile(seconds, [25, 50, 75]))
+        return cls(middle, low, high)
 
     def __str__(self) -> str:
         return f"{1e3 * self.median:.2f} ms ({1e3 * self.low:.2f} to {1e3 * self.high:.2f})"
@@ -50,7 +56,7 @@ def latency(model: nn.Module, inputs: Any, *, repeats: int = 20, warmup: int = 3
     with quiet(model):
         for _ in range(warmup):
             run()
-        return _summary([run() for _ in range(repeats)])
+        return Latency.of([run() for _ in range(repeats)])
 
 
 def latency_pair(a: nn.Module, b: nn.Module, inputs: Any, repeats: int = 20, *, warmup: int = 3) -> Comparison:
@@ -67,7 +73,7 @@ def latency_pair(a: nn.Module, b: nn.Module, inputs: Any, repeats: int = 20, *, 
             first(), second()
         turns = [(first(), second()) for _ in range(repeats)]
     left, right = [turn[0] for turn in turns], [turn[1] for turn in turns]
-    return Comparison(_summary(left), _summary(right), median(x / max(y, 1e-12) for x, y in turns))
+    return Comparison(Latency.of(left), Latency.of(right), median(x / max(y, 1e-12) for x, y in turns))
 
 
 def _check(repeats: int, warmup: int) -> None:
@@ -98,8 +104,3 @@ def _runner(model: nn.Module, inputs: Any) -> Callable[[], float]:
         return time.perf_counter() - start
 
     return run
-
-
-def _summary(seconds: list[float]) -> Latency:
-    low, middle, high = (float(value) for value in np.percentile(seconds, [25, 50, 75]))
-    return Latency(middle, low, high)

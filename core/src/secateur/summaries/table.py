@@ -37,6 +37,8 @@ class Column:
     unit: str = ""
     form: str = ""
     """Python's format of its numbers, such as ",d" or ".1%"."""
+    zero: str = ""
+    """What people see in place of a zero, if anything else."""
     rank: int = 0
     """Where it is too narrow for all columns, those of the highest rank are left out first, those of rank 0 never."""
     compared: bool = False
@@ -54,7 +56,7 @@ class Column:
         if isinstance(cell, bool):
             return "yes" if cell else "no"
         if isinstance(cell, int | float):
-            return format(cell, self.form)
+            return self.zero if self.zero and cell == 0 else format(cell, self.form)
         return plain(cell, sign="×")
 
 
