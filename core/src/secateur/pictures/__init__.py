@@ -1,0 +1,7 @@
+"""Pictures of graphs: what is coupled has one colour, widths before and after a plan, repeated blocks folded."""
+
+from __future__ import annotations
+
+from secateur.pictures.picture import Picture, picture
+
+__all__ = ["Picture", "picture"]

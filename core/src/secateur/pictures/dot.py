@@ -1,0 +1,211 @@
+"""The DOT text of a drawing: the language of Graphviz, whose labels are small tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+from typing import TYPE_CHECKING
+
+from secateur.pictures.colours import INK, LINE, OWN, PAGE, PLAIN, QUIET
+from secateur.pictures.folding import Block
+
+if TYPE_CHECKING:
+    from secateur.pictures.drawing import Drawing
+    from secateur.pictures.nodes import Node
+
+FONT = "Helvetica"
+MOST_STRIPES = 6
+"""Dims that are shown as stripes of one box."""
+MOST_ROWS = 14
+"""Dims in the legend."""
+MOST_PASSING = 3
+"""Modules in the last line of a box."""
+
+
+def dot_of(drawing: Drawing, direction: str, legend: bool) -> str:
+    """Write a drawing as DOT."""
+    return "\n".join(["digraph secateur {", *(f"  {line}" for line in _body(drawing, direction, legend)), "}", ""])
+
+
+def _body(drawing: Drawing, direction: str, legend: bool) -> Iterator[str]:
+    across = "LR" if direction == "right" else "TB"
+    yield f'graph [rankdir={across} fontname="{FONT}" fontsize=11 nodesep=0.25 ranksep=0.32 newrank=true pad=0.2'
+    yield '  bgcolor="white" nslimit=4 nslimit1=4 mclimit=0.5 class="secateur"];'
+    yield f'node [shape=box style="rounded,filled" fontname="{FONT}" fontsize=11 margin="0.09,0.05" height=0.3'
+    yield f'  width=0.5 fillcolor="{PLAIN}" color="{LINE}" fontcolor="{INK}" penwidth=1];'
+    yield f'edge [color="{LINE}" arrowsize=0.6 penwidth=1.1];'
+    for name in drawing.graph.inputs:
+        shape = drawing.graph.values[name].shape
+        yield f"{_quoted(f'in {name}')} [{_end(name, shape)}];"
+    for number, name in enumerate(drawing.graph.outputs):
+        yield f"{_quoted(f'out {number}')} [{_end('output', drawing.graph.values[name].shape)}];"
+    yield from _items(drawing, drawing.folded.tree, "c", "")
+    yield from _lines(drawing)
+    if legend and drawing.dims:
+        yield f"graph [label=<{_legend(drawing, 2 if across == 'TB' else 4)}> labelloc=t labeljust=l];"
+
+
+def _end(name: str, shape: tuple[int, ...]) -> str:
+    text = f"{name}  {'×'.join(map(str, shape))}" if shape else name
+    return f'shape=box style="rounded" color="{LINE}" fontcolor="{QUIET}" fontsize=10 class="end" label={_quoted(text)}'
+
+
+def _items(drawing: Drawing, block: Block, prefix: str, path: str) -> Iterator[str]:
+    for number, item in enumerate(block.items):
+        if isinstance(item, int):
+            yield from _box(drawing, item, path)
+        elif item.times == 1 and len(item.items) == 1:
+            yield from _items(drawing, item, f"{prefix}_{number}", path)
+        else:
+            yield from _cluster(drawing, item, f"{prefix}_{number}")
+
+
+def _cluster(drawing: Drawing, block: Block, name: str) -> Iterator[str]:
+    title = block.path or "the model"
+    frame = f'style="rounded,filled"; fillcolor="#80868B14"; color="#BDC1C6"; fontcolor="{QUIET}"; labeljust=l;'
+    if block.times > 1:
+        note = ", each reads all before it" if block.reads_all else ""
+        title = f"{block.path} … {block.last}   ×{block.times}{note}"
+        yield f'subgraph "cluster_{name}_stack" {{ label=""; {frame} margin=5; class="block";'
+    yield f'subgraph "cluster_{name}" {{ label={_quoted(title)}; {frame} margin=9; class="block";'
+    yield from _items(drawing, block, name, block.module)
+    yield "}"
+    if block.times > 1:
+        yield "}"
+
+
+def _box(drawing: Drawing, position: int, path: str) -> Iterator[str]:
+    node = drawing.nodes[position]
+    parts = drawing.parts(node.output)
+    classes, style, fill, line = ["box"], "rounded,filled", PLAIN, LINE
+    coloured = [(drawing.colours[dim], share) for dim, share in parts if dim in drawing.colours]
+    if len(parts) == 1:
+        fill, line = (coloured[0][0].fill, coloured[0][0].line) if coloured else (OWN, LINE)
+        classes.append(f"dim-{coloured[0][0].letter}" if coloured else "own")
+    elif 1 < len(parts) <= MOST_STRIPES:
+        style = "striped"
+        fills = [drawing.colours[dim].fill if dim in drawing.colours else OWN for dim, _ in parts]
+        fill = ":".join(f"{colour};{share:.4f}" for colour, (_, share) in zip(fills, parts, strict=True))
+    elif parts:
+        fill = OWN
+    if drawing.stays(node) or drawing.on_request(node):
+        style = style.replace("filled", "filled,dashed") if "filled" in style else style
+        classes.append("stays")
+    rows = "".join(_rows(drawing, position, path, coloured[0][0].letter if len(parts) == 1 and coloured else ""))
+    label = f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="1">{rows}</table>>'
+    yield (
+        f'{_quoted(f"n{position}")} [label={label} style="{style}" fillcolor="{fill}" color="{line}" '
+        f'class="{" ".join(classes)}" tooltip={_quoted(_tooltip(drawing, node))}];'
+    )
+    if drawing.parameters:
+        yield from _parameters(drawing, position)
+
+
+def _rows(drawing: Drawing, position: int, path: str, letter: str) -> Iterator[str]:
+    node = drawing.nodes[position]
+    title = node.name.removeprefix(f"{path}.") if path else node.name
+    badge = f'  <font point-size="8" color="{QUIET}">{letter}</font>' if letter else ""
+    small = not node.parameters and node.name == node.head.name
+    if small:
+        yield f"<tr><td>{escape(drawing.place(node).partition(' · ')[0])}{badge}</td></tr>"
+    else:
+        yield f"<tr><td><b>{escape(title)}</b>{badge}</td></tr>"
+        yield _quiet(drawing.place(node))
+    if drawing.shows_width(node) and (width := drawing.width(position)):
+        yield f"<tr><td>{'<b>' if '→' in width else ''}{width}{'</b>' if '→' in width else ''}</td></tr>"
+    for line in drawing.inner(node):
+        yield _quiet(line)
+    if drawing.stays(node) or (drawing.on_request(node) and drawing.shows_width(node)):
+        yield _quiet("<i>on request only</i>" if drawing.on_request(node) else "<i>stays</i>", raw=True)
+    if node.passing:
+        shown = [name.removeprefix(f"{node.path}.") if node.path else name for name in node.passing[:MOST_PASSING]]
+        more = f" +{len(node.passing) - MOST_PASSING}" if len(node.passing) > MOST_PASSING else ""
+        yield _quiet(" · ".join(shown) + more)
+
+
+def _quiet(text: str, raw: bool = False) -> str:
+    return f'<tr><td><font point-size="9" color="#3C4043">{text if raw else escape(text)}</font></td></tr>'
+
+
+def _parameters(drawing: Drawing, position: int) -> Iterator[str]:
+    for name in drawing.nodes[position].parameters:
+        shape = drawing.graph.values[name].shape
+        widths = [drawing.widths.of_axis(name, axis) for axis in range(len(shape))]
+        text = f"{name}\\n{' × '.join(str(width.before) for width in widths)}"
+        if any(width.before != width.after for width in widths):
+            text += f"\\n→ {' × '.join(str(width.after) for width in widths)}"
+        yield (
+            f'{_quoted(f"p {name}")} [shape=note style="filled" fillcolor="{PLAIN}" color="{LINE}" fontsize=9 '
+            f'class="parameter" label="{escape(text)}"];'
+        )
+        yield f"{_quoted(f'p {name}')} -> {_quoted(f'n{position}')} [style=dashed arrowsize=0.4];"
+
+
+def _lines(drawing: Drawing) -> Iterator[str]:
+    for (source, target), value in drawing.lines.items():
+        yield f"{_quoted(f'n{source}')} -> {_quoted(f'n{target}')} [{_line(drawing, value)}];"
+    first: dict[tuple[str, int], None] = {}
+    for position, node in enumerate(drawing.nodes):
+        for name in node.inputs:
+            if name in drawing.graph.inputs:
+                first[name, drawing.folded.node(position)] = None
+    for name, position in first:
+        yield f"{_quoted(f'in {name}')} -> {_quoted(f'n{position}')};"
+    maker = {output: n for n, node in enumerate(drawing.nodes) for op in node.ops for output in op.outputs}
+    for number, name in enumerate(drawing.graph.outputs):
+        if name in maker:
+            source = drawing.folded.node(maker[name])
+            yield f"{_quoted(f'n{source}')} -> {_quoted(f'out {number}')};"
+
+
+def _line(drawing: Drawing, value: str) -> str:
+    parts = drawing.parts(value)
+    shape = "×".join(map(str, drawing.graph.values[value].shape))
+    tip = f"edgetooltip={_quoted(f'{value}  {shape}')}"
+    if len(parts) == 1 and parts[0][0] in drawing.colours:
+        colour = drawing.colours[parts[0][0]]
+        return f'color="{colour.line}" penwidth=1.8 class="dim-{colour.letter}" {tip}'
+    return tip
+
+
+def _tooltip(drawing: Drawing, node: Node) -> str:
+    lines = [node.name or node.head.name, node.head.kind]
+    lines += [f"{name}  {'×'.join(map(str, drawing.graph.values[name].shape))}" for name in node.parameters]
+    lines += [f"{drawing.dim_name(dim)}: {drawing.dim_width(dim)}" for dim, _ in drawing.parts(node.output)]
+    lines += dict.fromkeys(f"stays: {drawing.reasons[name]}" for name in node.parameters if name in drawing.reasons)
+    return "\n".join(lines[:12])
+
+
+def _legend(drawing: Drawing, columns: int) -> str:
+    """A table of the dims that have a colour, in columns, with what the other fills mean below."""
+    cells = [_dim_cells(drawing, dim) for dim in [*drawing.colours][:MOST_ROWS]]
+    height = -(-len(cells) // columns)
+    rows = ["".join(cells[row::height]) for row in range(height)]
+    span = 4 * columns
+    notes = []
+    if len(drawing.colours) > MOST_ROWS:
+        notes.append((PLAIN, f"and {len(drawing.colours) - MOST_ROWS} more dims, by their letters"))
+    if own := sum(alike for dim, alike in drawing.dims.items() if dim not in drawing.colours):
+        notes.append((OWN, f"{own} dims, each written by one layer"))
+    wide = f'<td colspan="{span - 1}" align="left"><font color="{QUIET}">'
+    rows += [f'<td bgcolor="{fill}" width="20"></td>{wide}{text}</font></td>' for fill, text in notes]
+    body = "".join(f"<tr>{row}</tr>" for row in rows)
+    return f'<table border="0" cellborder="0" cellspacing="2" cellpadding="2">{body}</table>'
+
+
+def _dim_cells(drawing: Drawing, dim: int) -> str:
+    colour, alike, layers = drawing.colours[dim], drawing.dims[dim], drawing.coupled[dim]
+    notes = [f"{layers} layers" if layers > 1 else "", f"and {alike - 1} alike" if alike > 1 else ""]
+    notes += ["on request only"] if drawing.widths.on_request(dim) else []
+    words = ", ".join(filter(None, notes))
+    return (
+        f'<td bgcolor="{colour.fill}" width="20"><font color="{INK}">{colour.letter}</font></td>'
+        f'<td align="left"><font color="{PAGE}">{escape(drawing.dim_name(dim))}</font></td>'
+        f'<td align="left"><font color="{PAGE}">{drawing.dim_width(dim)}</font></td>'
+        f'<td align="left"><font color="{QUIET}" point-size="9">{words or " "}</font></td>'
+    )
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
