@@ -66,8 +66,9 @@ def bits(model: nn.Module) -> list[Any]:
 def surroundings() -> list[Any]:
     from torch.nn.modules import module as hooks
 
-    tables = [hooks._global_forward_hooks, hooks._global_forward_pre_hooks]
+    tables = [hooks._global_forward_hooks, hooks._global_forward_pre_hooks, hooks._global_forward_hooks_with_kwargs]
     return [
+        hooks._has_any_global_hook(),
         torch.get_rng_state().tolist(),
         random.getstate(),
         *(dict(table) for table in tables),

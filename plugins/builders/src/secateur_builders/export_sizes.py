@@ -24,6 +24,7 @@ from secateur.graph.ir import Source
 from secateur.graph.sizes import Size
 from secateur_builders.calls import is_library, operation_name
 from secateur_builders.export_match import Given, Wanted, integers, matched
+from secateur_builders.module_calls import module_calls
 from secateur_builders.provenance import as_size, losses
 from secateur_builders.shapes import SIZE_CALLS
 from secateur_builders.tensors import tensors_of
@@ -175,7 +176,6 @@ class SizeWatcher(TorchFunctionMode):
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Watch calls, modules and numbers while the body runs."""
-        from torch.nn.modules import module as module_hooks
 
         def enter(module: nn.Module, _: Any) -> None:
             known = self.modules.get(id(module.__dict__))
@@ -188,16 +188,8 @@ class SizeWatcher(TorchFunctionMode):
                 taken, made = tensors_of((inputs, keywords)), tensors_of(outputs)
                 self.calls.append(Called(*known, tuple(map(self._token, taken)), tuple(map(self._token, made))))
 
-        handles = (
-            module_hooks.register_module_forward_pre_hook(enter),
-            module_hooks.register_module_forward_hook(leave, with_kwargs=True),
-        )
-        try:
-            with losses(self.notes.number, self.notes.scale), self:
-                yield
-        finally:
-            for handle in handles:
-                handle.remove()
+        with module_calls(enter, leave), losses(self.notes.number, self.notes.scale), self:
+            yield
 
 
 def _given(args: Any, kwargs: Mapping[str, Any]) -> Iterator[Given]:

@@ -17,6 +17,7 @@ from secateur.records import Intercept
 from secateur_builders.arguments import written
 from secateur_builders.calls import calling_line
 from secateur_builders.known import CHANGES_MEMORY, DECISIONS, VALUE_READS, Call
+from secateur_builders.module_calls import module_calls
 from secateur_builders.provenance import unnoted
 from secateur_builders.tensors import collect, map_nested, numbers_of, storage_of, to_meta, version_of
 
@@ -255,7 +256,6 @@ class Recorder(TorchFunctionMode):
     @contextmanager
     def watching_modules(self) -> Iterator[None]:
         """Keep a stack of the module paths while the body runs, and note every module call."""
-        from torch.nn.modules import module as module_hooks
 
         def enter(module: nn.Module, _: Any) -> None:
             self.stack.append(self.paths.get(id(module), self.stack[-1] if self.stack else ""))
@@ -269,15 +269,8 @@ class Recorder(TorchFunctionMode):
                 given, made = self._known((inputs, keywords) if keywords else inputs), self._known((outputs,))
                 self.record.calls.append(ModuleCall(path, types[0], given, made, types[1:]))
 
-        handles = (
-            module_hooks.register_module_forward_pre_hook(enter),
-            module_hooks.register_module_forward_hook(leave, with_kwargs=True),
-        )
-        try:
+        with module_calls(enter, leave):
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
 
 def fresh_name(name: str, taken: Mapping[str, Any], counts: dict[str, int]) -> str:
