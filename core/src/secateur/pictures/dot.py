@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 from typing import TYPE_CHECKING
 
-from secateur.pictures.colours import INK, LINE, OWN, PAGE, PLAIN, QUIET
+from secateur.pictures.colours import FAINT, INK, LINE, OWN, PAGE, PLAIN, QUIET
 from secateur.pictures.folding import Block
 
 if TYPE_CHECKING:
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from secateur.pictures.nodes import Node
 
 FONT = "Helvetica"
-MOST_STRIPES = 6
-"""Dims that are shown as stripes of one box."""
 MOST_ROWS = 14
 """Dims in the legend."""
 MOST_PASSING = 3
@@ -37,8 +35,10 @@ def _body(drawing: Drawing, direction: str, legend: bool) -> Iterator[str]:
     for name in drawing.graph.inputs:
         shape = drawing.graph.values[name].shape
         yield f"{_quoted(f'in {name}')} [{_end(name, shape)}];"
+    made = {output for node in drawing.nodes for op in node.ops for output in op.outputs}
     for number, name in enumerate(drawing.graph.outputs):
-        yield f"{_quoted(f'out {number}')} [{_end('output', drawing.graph.values[name].shape)}];"
+        if name in made:
+            yield f"{_quoted(f'out {number}')} [{_end('output', drawing.graph.values[name].shape)}];"
     yield from _items(drawing, drawing.folded.tree, "c", "")
     yield from _lines(drawing)
     if legend and drawing.dims:
@@ -51,21 +51,22 @@ def _end(name: str, shape: tuple[int, ...]) -> str:
 
 
 def _items(drawing: Drawing, block: Block, prefix: str, path: str) -> Iterator[str]:
+    """What lies in a block; `path`: the module whose frame is around it."""
     for number, item in enumerate(block.items):
         if isinstance(item, int):
             yield from _box(drawing, item, path)
         elif item.times == 1 and len(item.items) == 1:
             yield from _items(drawing, item, f"{prefix}_{number}", path)
         else:
-            yield from _cluster(drawing, item, f"{prefix}_{number}")
+            yield from _cluster(drawing, item, f"{prefix}_{number}", path)
 
 
-def _cluster(drawing: Drawing, block: Block, name: str) -> Iterator[str]:
-    title = block.path or "the model"
+def _cluster(drawing: Drawing, block: Block, name: str, path: str) -> Iterator[str]:
+    title = _within(block.path, path) or "the model"
     frame = f'style="rounded,filled"; fillcolor="#80868B14"; color="#BDC1C6"; fontcolor="{QUIET}"; labeljust=l;'
     if block.times > 1:
         note = ", each reads all before it" if block.reads_all else ""
-        title = f"{block.path} … {block.last}   ×{block.times}{note}"
+        title = f"{title} … {_within(block.last, block.path.rpartition('.')[0])}   ×{block.times}{note}"
         yield f'subgraph "cluster_{name}_stack" {{ label=""; {frame} margin=5; class="block";'
     yield f'subgraph "cluster_{name}" {{ label={_quoted(title)}; {frame} margin=9; class="block";'
     yield from _items(drawing, block, name, block.module)
@@ -74,57 +75,50 @@ def _cluster(drawing: Drawing, block: Block, name: str) -> Iterator[str]:
         yield "}"
 
 
+def _within(name: str, path: str) -> str:
+    """A name as it is written inside of a module: without its path, but never a bare number."""
+    short = name.removeprefix(f"{path}.") if path else name
+    return ".".join(name.split(".")[-2:]) if short.isdigit() else short
+
+
 def _box(drawing: Drawing, position: int, path: str) -> Iterator[str]:
     node = drawing.nodes[position]
-    parts = drawing.parts(node.output)
-    classes, style, fill, line = ["box"], "rounded,filled", PLAIN, LINE
-    coloured = [(drawing.colours[dim], share) for dim, share in parts if dim in drawing.colours]
-    if len(parts) == 1:
-        fill, line = (coloured[0][0].fill, coloured[0][0].line) if coloured else (OWN, LINE)
-        classes.append(f"dim-{coloured[0][0].letter}" if coloured else "own")
-    elif 1 < len(parts) <= MOST_STRIPES:
-        style = "striped"
-        fills = [drawing.colours[dim].fill if dim in drawing.colours else OWN for dim, _ in parts]
-        fill = ":".join(f"{colour};{share:.4f}" for colour, (_, share) in zip(fills, parts, strict=True))
-    elif parts:
-        fill = OWN
-    if drawing.stays(node) or drawing.on_request(node):
-        style = style.replace("filled", "filled,dashed") if "filled" in style else style
-        classes.append("stays")
-    rows = "".join(_rows(drawing, position, path, coloured[0][0].letter if len(parts) == 1 and coloured else ""))
+    fill = drawing.fill_of(position)
+    style = fill.style + (",dashed" if drawing.stays(node) else "")
+    rows = "".join(_rows(drawing, position, path, fill.letters))
     label = f'<<table border="0" cellborder="0" cellspacing="0" cellpadding="1">{rows}</table>>'
     yield (
-        f'{_quoted(f"n{position}")} [label={label} style="{style}" fillcolor="{fill}" color="{line}" '
-        f'class="{" ".join(classes)}" tooltip={_quoted(_tooltip(drawing, node))}];'
+        f'{_quoted(f"n{position}")} [label={label} style="{style}" fillcolor="{fill.fill}" color="{fill.line}" '
+        f'class="box" tooltip={_quoted(_tooltip(drawing, node))}];'
     )
     if drawing.parameters:
         yield from _parameters(drawing, position)
 
 
-def _rows(drawing: Drawing, position: int, path: str, letter: str) -> Iterator[str]:
+def _rows(drawing: Drawing, position: int, path: str, letters: str) -> Iterator[str]:
     node = drawing.nodes[position]
-    title = node.name.removeprefix(f"{path}.") if path else node.name
-    badge = f'  <font point-size="8" color="{QUIET}">{letter}</font>' if letter else ""
-    small = not node.parameters and node.name == node.head.name
-    if small:
-        yield f"<tr><td>{escape(drawing.place(node).partition(' · ')[0])}{badge}</td></tr>"
+    badge = f'  <font point-size="8" color="{FAINT}">{letters}</font>' if letters else ""
+    if node.name == node.head.name and not node.parameters:
+        yield f"<tr><td>{escape(node.kind)}{badge}</td></tr>"
     else:
+        title, does = _within(node.name, path), drawing.place(node)
         yield f"<tr><td><b>{escape(title)}</b>{badge}</td></tr>"
-        yield _quiet(drawing.place(node))
+        if does.lower() != title:
+            yield _quiet(does)
     if drawing.shows_width(node) and (width := drawing.width(position)):
         yield f"<tr><td>{'<b>' if '→' in width else ''}{width}{'</b>' if '→' in width else ''}</td></tr>"
     for line in drawing.inner(node):
         yield _quiet(line)
-    if drawing.stays(node) or (drawing.on_request(node) and drawing.shows_width(node)):
-        yield _quiet("<i>on request only</i>" if drawing.on_request(node) else "<i>stays</i>", raw=True)
+    if drawing.stays(node) and not drawing.on_request(node):
+        yield _quiet("stays")
     if node.passing:
-        shown = [name.removeprefix(f"{node.path}.") if node.path else name for name in node.passing[:MOST_PASSING]]
+        shown = [_within(name, node.path) for name in node.passing[:MOST_PASSING]]
         more = f" +{len(node.passing) - MOST_PASSING}" if len(node.passing) > MOST_PASSING else ""
         yield _quiet(" · ".join(shown) + more)
 
 
-def _quiet(text: str, raw: bool = False) -> str:
-    return f'<tr><td><font point-size="9" color="#3C4043">{text if raw else escape(text)}</font></td></tr>'
+def _quiet(text: str) -> str:
+    return f'<tr><td><font point-size="9" color="{FAINT}">{escape(text)}</font></td></tr>'
 
 
 def _parameters(drawing: Drawing, position: int) -> Iterator[str]:
@@ -159,13 +153,10 @@ def _lines(drawing: Drawing) -> Iterator[str]:
 
 
 def _line(drawing: Drawing, value: str) -> str:
-    parts = drawing.parts(value)
     shape = "×".join(map(str, drawing.graph.values[value].shape))
     tip = f"edgetooltip={_quoted(f'{value}  {shape}')}"
-    if len(parts) == 1 and parts[0][0] in drawing.colours:
-        colour = drawing.colours[parts[0][0]]
-        return f'color="{colour.line}" penwidth=1.8 class="dim-{colour.letter}" {tip}'
-    return tip
+    fill = drawing.fill(value)
+    return f'color="{fill.line}" penwidth=1.8 {tip}' if fill.letters else tip
 
 
 def _tooltip(drawing: Drawing, node: Node) -> str:
@@ -178,15 +169,16 @@ def _tooltip(drawing: Drawing, node: Node) -> str:
 
 def _legend(drawing: Drawing, columns: int) -> str:
     """A table of the dims that have a colour, in columns, with what the other fills mean below."""
-    cells = [_dim_cells(drawing, dim) for dim in [*drawing.colours][:MOST_ROWS]]
+    lettered = [dim for dim, colour in drawing.colours.items() if colour.letter]
+    cells = [_dim_cells(drawing, dim) for dim in lettered[:MOST_ROWS]]
     height = -(-len(cells) // columns)
     rows = ["".join(cells[row::height]) for row in range(height)]
     span = 4 * columns
     notes = []
-    if len(drawing.colours) > MOST_ROWS:
-        notes.append((PLAIN, f"and {len(drawing.colours) - MOST_ROWS} more dims, by their letters"))
-    if own := sum(alike for dim, alike in drawing.dims.items() if dim not in drawing.colours):
-        notes.append((OWN, f"{own} dims, each written by one layer"))
+    if len(lettered) > MOST_ROWS:
+        notes.append((PLAIN, f"and {len(lettered) - MOST_ROWS} more dims, by their letters"))
+    if own := sum(alike for dim, alike in drawing.dims.items() if dim not in lettered):
+        notes.append((OWN, f"pale: {own} dims that one layer writes alone; their colours come again"))
     wide = f'<td colspan="{span - 1}" align="left"><font color="{QUIET}">'
     rows += [f'<td bgcolor="{fill}" width="20"></td>{wide}{text}</font></td>' for fill, text in notes]
     body = "".join(f"<tr>{row}</tr>" for row in rows)
@@ -196,7 +188,8 @@ def _legend(drawing: Drawing, columns: int) -> str:
 def _dim_cells(drawing: Drawing, dim: int) -> str:
     colour, alike, layers = drawing.colours[dim], drawing.dims[dim], drawing.coupled[dim]
     notes = [f"{layers} layers" if layers > 1 else "", f"and {alike - 1} alike" if alike > 1 else ""]
-    notes += ["on request only"] if drawing.widths.on_request(dim) else []
+    if drawing.widths.on_request(dim):
+        notes.append("renormalises" if "→" in drawing.dim_width(dim) else "on request only")
     words = ", ".join(filter(None, notes))
     return (
         f'<td bgcolor="{colour.fill}" width="20"><font color="{INK}">{colour.letter}</font></td>'

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from attrs import define
 
 from secateur.graph.ir import Graph
-from secateur.pictures.colours import Colour, colours_of
+from secateur.pictures.colours import LINE, OWN, PLAIN, Colour, Fill, colours_of
 from secateur.pictures.folding import Folded, fold, own_dims, tree_of
 from secateur.pictures.nodes import Node, edges_of, nodes_of, window
 from secateur.pictures.widths import Width, Widths
@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 MOST_INNER = 3
 """Dims within a box that it lists."""
+MOST_STRIPES = 6
+"""Dims that are shown as stripes of one box."""
+PRODUCT = 0.8
+"""The share of a box that shows the first dim of a product; the second has the rest."""
+OTHER = Colour(OWN, LINE, "")
 
 
 @define(slots=False, frozen=True, eq=False, kw_only=True)
@@ -93,10 +98,38 @@ class Drawing:
                 found[dim] = found.get(dim, 0.0) + share / sum(width.shares) / len(widths)
         return list(found.items())
 
+    def fill(self, value: str) -> Fill:
+        """How what holds a value is filled."""
+        parts = self.parts(value)
+        colours = [self.colours.get(dim, OTHER) for dim, _ in parts]
+        if not parts:
+            return Fill(PLAIN, LINE)
+        if len(parts) == 1:
+            return Fill(colours[0].fill, colours[0].line, letters=colours[0].letter)
+        if self.product(value):
+            letters = "×".join(colour.letter for colour in colours if colour.letter)
+            fill = f"{colours[0].fill};{PRODUCT}:{colours[1].fill};{1 - PRODUCT:.2f}"
+            return Fill(fill, colours[0].line, letters=letters)
+        if len(parts) > MOST_STRIPES:
+            return Fill(OWN, LINE)
+        stripes = zip(colours, parts, strict=True)
+        return Fill(":".join(f"{colour.fill};{share:.4f}" for colour, (_, share) in stripes), LINE, "striped")
+
+    def fill_of(self, position: int) -> Fill:
+        """How a box is filled: one that stands for boxes of other widths and dims has no colour."""
+        return Fill(OWN, LINE) if "…" in self.width(position) else self.fill(self.nodes[position].output)
+
+    def product(self, value: str) -> bool:
+        """Whether each slice of a value belongs to several dims, as to a head and a place within it."""
+        widths = [width for width in self.widths.of_value(value) if width.dims]
+        return any(sum(width.shares) > width.before for width in widths) or len(widths) > 1
+
     def stays(self, node: Node) -> bool:
-        """Whether a box writes what a plan could have let leave, and nothing of it can."""
+        """Whether a box writes a width of its own, and nothing of it can leave, or not without being asked for."""
         widths = self.widths.of_value(node.output)
-        return node.weights and bool(widths) and not any(width.dims for width in widths)
+        if not node.weights or not widths or any(width.before != width.after for width in widths):
+            return False
+        return self.on_request(node) or not any(width.dims for width in widths)
 
     def on_request(self, node: Node) -> bool:
         """Whether all dims of what a box gives are pruned on request only."""

@@ -246,7 +246,7 @@ def _sign(graph: Graph, node: Node, widths: Widths) -> Any:
     literal = tuple((op.kind, tuple(_literals([*op.args, *op.kwargs.values()]))) for op in node.ops)
     kernels = tuple(graph.values[name].shape[2:] for name in node.parameters)
     inner = tuple((len(widths.dims[dim]), widths.kept(dim)) for dim in own_dims(node, widths))
-    return literal, own, shape, kernels, inner, len(node.inputs)
+    return literal, own, shape, kernels, inner
 
 
 def _literals(arguments: Any) -> Iterator[Any]:
