@@ -23,22 +23,29 @@ if TYPE_CHECKING:
 
 
 def export_torch(
-    path: str | os.PathLike[str], model: nn.Module, example_inputs: Any, *, dynamic_batch: bool = False
+    path: str | os.PathLike[str],
+    model: nn.Module,
+    example_inputs: Any,
+    *,
+    dynamic_batch: bool = False,
+    batch_axis: int = 0,
 ) -> Difference:
     """Write a network, in eval mode, as `torch.export.save` does; `torch.export.load(path).module()` runs it.
 
-    `example_inputs`: a tuple or a dict, as for `secateur.plan`. `dynamic_batch`: the first axis of every input tensor
-    may have another length later; then it must be 2 or more here. The program is run on the inputs beside the model
-    before the file takes its place; what they differ by is returned.
+    `example_inputs`: a tuple or a dict, as for `secateur.plan`. `dynamic_batch`: the batch of the input tensors may
+    have another length later; then it must be 2 or more here. It is axis `batch_axis` of each of them: 1 for recurrent
+    layers that have time in front, in whose inputs (time, batch, …) and states (layers, batch, …) it lies there. The
+    number of time steps of a recurrent layer is fixed: torch writes them out. The program is run on the inputs beside
+    the model before the file takes its place; what they differ by is returned.
 
-    Raises `CheckpointError` if the path cannot be written or torch cannot export the model, `VerificationError` if the
-    outputs differ.
+    Raises `CheckpointError` if the path cannot be written, torch cannot export the model, or it takes the length of
+    that axis for a constant in every input; `VerificationError` if the outputs differ.
     """
     import torch
 
     target = _target(path, ".pt2")
     inputs, wanted = _example(model, example_inputs)
-    program = _program(model, inputs, dynamic_batch, str(path))
+    program = _program(model, inputs, batch_axis if dynamic_batch else None, str(path))
     with replacing(target, CheckpointError) as temporary:
         file = temporary.with_name("new.pt2")  # torch asks for the suffix
         with _failing("torch.export.save", str(path)):
@@ -53,7 +60,12 @@ def export_torch(
 
 
 def export_onnx(
-    path: str | os.PathLike[str], model: nn.Module, example_inputs: Any, *, dynamic_batch: bool = False
+    path: str | os.PathLike[str],
+    model: nn.Module,
+    example_inputs: Any,
+    *,
+    dynamic_batch: bool = False,
+    batch_axis: int = 0,
 ) -> Difference | None:
     """Write a network, in eval mode, as ONNX, by `torch.onnx.export`; one file, with its weights, up to 2 GB.
 
@@ -70,7 +82,7 @@ def export_onnx(
             hint="pip install 'secateur[onnx]'",
         )
     inputs, wanted = _example(model, example_inputs)
-    program = _program(model, inputs, dynamic_batch, str(path))
+    program = _program(model, inputs, batch_axis if dynamic_batch else None, str(path))
     with replacing(target, CheckpointError) as temporary:
         with _failing("torch.onnx.export", str(path)):
             written = torch.onnx.export(program, dynamo=True, verbose=False)
@@ -103,31 +115,47 @@ def _example(model: nn.Module, example_inputs: Any) -> tuple[Any, list[Tensor]]:
         raise CheckpointError(what, where="export", hint="give example inputs that fit") from error
 
 
-def _program(model: nn.Module, inputs: Any, dynamic_batch: bool, where: str) -> ExportedProgram:
+def _program(model: nn.Module, inputs: Any, batch: int | None, where: str) -> ExportedProgram:
+    """The program; `batch`: the axis whose length may be another one later."""
     import torch
 
     args, kwargs = _arguments(placed(inputs, model))
-    shapes = _batches(inputs, where) if dynamic_batch else None
+    shapes = None if batch is None else _batches(inputs, batch, where)
     with quiet(model), _failing("torch.export", where):
-        return torch.export.export(model, args, kwargs, dynamic_shapes=shapes)
+        program = torch.export.export(model, args, kwargs, dynamic_shapes=shapes)
+    if batch is not None and not _takes_any(program):
+        what = f"torch takes the length of axis {batch} for a constant in every input"
+        hint = "say which axis the batch is (batch_axis; 1 where time is in front, whose steps are fixed), or fix it"
+        raise CheckpointError(what, where=where, hint=hint)
+    return program
+
+
+def _takes_any(program: ExportedProgram) -> bool:
+    """Whether any input may have other lengths than in the example."""
+    import torch
+    from torch.fx.experimental.symbolic_shapes import is_concrete_int
+
+    names = set(program.graph_signature.user_inputs)
+    made = [node.meta.get("val") for node in program.graph.nodes if node.op == "placeholder" and node.name in names]
+    return not all(is_concrete_int(n) for each in made if isinstance(each, torch.Tensor) for n in each.shape)
 
 
 def _arguments(inputs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return ((), dict(inputs)) if isinstance(inputs, Mapping) else (tuple(inputs), {})
 
 
-def _batches(inputs: Any, where: str) -> Any:
-    """What `torch.export` calls dynamic shapes: the first axis of every tensor is free."""
+def _batches(inputs: Any, axis: int, where: str) -> Any:
+    """What `torch.export` calls dynamic shapes: one axis of every tensor that has it is free."""
     import torch
     from torch.utils import _pytree as pytree
 
     def free(leaf: Any) -> Any:
-        if not isinstance(leaf, torch.Tensor) or not leaf.dim():
+        if not isinstance(leaf, torch.Tensor) or leaf.dim() <= axis:
             return None
-        if leaf.shape[0] < 2:
+        if leaf.shape[axis] < 2:
             what = f"an example input has the shape {tuple(leaf.shape)}: torch takes a batch of one for a constant"
             raise CheckpointError(what, where=where, hint="give a batch of 2 or more, or a fixed batch")
-        return {0: torch.export.Dim.AUTO}
+        return {axis: torch.export.Dim.AUTO}
 
     return pytree.tree_map(free, inputs)
 
