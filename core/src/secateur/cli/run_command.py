@@ -30,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Do the run and show it. Status 130 if Ctrl-C stopped it; it can go on then."""
     from secateur.cli import console
+    from secateur.cli.run_report import write_report
     from secateur.config import load
     from secateur.plugins import current
     from secateur.training.display import Display, next_step, proof_panel, summary_table
@@ -38,6 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from secateur.training.run import CHECKPOINT, Run
 
     node = load(args.schedule)
+    text = Path(args.schedule).read_text(encoding="utf-8-sig", errors="replace")
     output = Path(args.output) if args.output else Path("runs") / Path(args.schedule).stem
     out = console.stdout()
     prepared = Run(node, current(), output)
@@ -61,12 +63,17 @@ def run(args: argparse.Namespace) -> int:
         command = f"secateur run {shlex.quote(args.schedule)} --output {shlex.quote(str(output))} --resume"
         said = f"saved {output / CHECKPOINT} at {stopped.progress}; go on with  {command}"
         console.complain("interrupted", said, style="yellow")
+        warning = f"Interrupted at {stopped.progress}. It goes on with: {command}"
+        if prepared.results and (written := write_report(prepared, None, data.judged_by, args, text, warning)):
+            out.print(f"so far:  {written}", soft_wrap=True, markup=False)
         return INTERRUPTED
     with console.stderr().status("measuring and saving"):
         summary = prepared.summarise(data)
     out.print(summary_table(summary))
     out.print(proof_panel(summary, config.model.name))
     out.print(next_step(summary), soft_wrap=True, markup=False)
+    if written := write_report(prepared, summary, data.judged_by, args, text):
+        out.print(f"look at it:  {written}", soft_wrap=True, markup=False)
     passed = (summary.difference is None or summary.difference.passed) and summary.reloaded.passed
     return 0 if passed else 1
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from secateur.cli.models import NamedModel
     from secateur.measure import Comparison
     from secateur.report.content import Proof
-    from secateur.report.of_thinning import Network
+    from secateur.report.network import Network
     from secateur.thinning.report import Report
 
 
@@ -43,7 +43,7 @@ class Reporting:
     def begin(cls, arguments: argparse.Namespace, built: NamedModel, inputs: tuple[Any, ...]) -> Reporting:
         """Look at the dense network."""
         from secateur.plugins import current
-        from secateur.report.of_thinning import look
+        from secateur.report.network import look
 
         return cls(arguments, built, inputs, look(built.model, inputs, current(), arguments.builder))
 
@@ -51,7 +51,8 @@ class Reporting:
         """Look at the thin network and write the report."""
         from secateur.plugins import current
         from secateur.report import write_html
-        from secateur.report.of_thinning import look, thinning_content
+        from secateur.report.network import look
+        from secateur.report.of_thinning import thinning_content
 
         arguments, built, plugins = self.arguments, self.built, current()
         imports, expression = built.code

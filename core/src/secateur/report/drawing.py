@@ -10,7 +10,7 @@ from attrs import frozen
 
 from secateur.report.axes import Scale, scaled, whole
 from secateur.report.content import Chart, Series, Unit
-from secateur.report.spelling import spelled
+from secateur.report.spelling import alike, decimals, spelled
 
 INNER = 1000
 """Width and height of the coordinates that lines are drawn in."""
@@ -78,22 +78,21 @@ def draw(chart: Chart) -> Drawing | None:
 
 
 def labels(ticks: Sequence[float], unit: Unit) -> list[str]:
-    """The ticks in words, all with as many decimals as the finest needs; their unit is said where it is a percentage.
+    """The ticks in words, all with as many decimals as the finest needs, unless they are far apart.
 
-    >>> labels([0.0, 0.25, 0.5], "share")
-    ['0\\u202f%', '25\\u202f%', '50\\u202f%']
-    >>> labels([0.9, 0.925, 0.95], "share")
-    ['90.0\\u202f%', '92.5\\u202f%', '95.0\\u202f%']
+    >>> labels([0.0, 0.25, 0.5], "share"), labels([0.9, 0.925, 0.95], "share")
+    (['0\\u202f%', '25\\u202f%', '50\\u202f%'], ['90.0\\u202f%', '92.5\\u202f%', '95.0\\u202f%'])
+    >>> labels([0.01, 0.1, 1.0, 10.0], "number")
+    ['0.01', '0.1', '1', '10']
     """
     if unit in ("count", "bytes", "seconds"):
-        return [spelled(tick, unit).replace(".00", "") for tick in ticks]
-    factor = 100.0 if unit == "share" else 1.0
+        return alike(ticks, unit)
+    factor, end = (100.0, "\u202f%") if unit == "share" else (1.0, "")
     shown = [tick * factor for tick in ticks]
-    end = "\u202f%" if unit == "share" else ""
-    if any(tick and abs(tick) < 1e-3 for tick in shown):
-        return [f"{tick:.2g}{end}" for tick in shown]
-    decimals = next((n for n in range(4) if all(abs(t - round(t, n)) < 1e-9 for t in shown)), 4)
-    return [f"{tick:,.{decimals}f}{end}" for tick in shown]
+    known = [abs(tick) for tick in shown if tick]
+    if known and (max(known) > 20 * min(known) or min(known) < 1e-3):
+        return [f"{tick:.4g}{end}" if abs(tick) < 1e4 else f"{tick:,.0f}{end}" for tick in shown]
+    return [f"{tick:,.{decimals(shown)}f}{end}" for tick in shown]
 
 
 def finite(values: Sequence[float | None]) -> list[float]:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from secateur.errors import SecateurError
 from secateur.graph.ir import Graph
 from secateur.report.content import Picture
 from secateur.thinning.plan import Plan
 
 
 def picture_of(graph: Graph, plan: Plan | None) -> Picture:
-    """The modules and what leaves them; without a renderer, why there is no picture."""
-    return Picture()
+    """The modules, with their widths before and after a plan; if it cannot be drawn, why not."""
+    from secateur.pictures import picture
+
+    try:
+        drawn = picture(graph, plan=plan, level="module").render("svg")
+    except SecateurError as error:
+        return Picture(note=f"No picture: {error}")
+    return Picture(svg=drawn.decode("utf-8"))

@@ -15,7 +15,7 @@ from secateur.errors import SecateurError
 from secateur.report.content import Picture, Proof, ReportContent
 from secateur.report.drawing import draw, ruler
 from secateur.report.grouping import groups, total
-from secateur.report.spelling import change, exactly, scientific, spelled
+from secateur.report.spelling import change, exactly, first_value, scientific, sentence, spelled
 from secateur.report.yaml_text import coloured
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def _environment() -> Environment:
     made.filters.update(
         spelled=spelled, exactly=exactly, scientific=scientific, change=change, coloured=coloured, share=_share,
         json=_json, shape=_shape, on_ruler=_on_ruler,
+        sentence=sentence, first_value=first_value,
     )  # fmt: skip
     return made
 

@@ -2,52 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from attrs import frozen
-
-from secateur.graph.capture import trace
-from secateur.measure import Comparison, count_bytes, count_macs, count_parameters
+from secateur.measure import Comparison
 from secateur.plugins import PluginManager
 from secateur.report.content import Figure, Proof, ReportContent
 from secateur.report.drawn import picture_of
 from secateur.report.environment import device_of, machine, now, threads, versions
-from secateur.report.gathering import (
-    Tallies,
-    modules_between,
-    pruned_by,
-    same_outputs,
-    stays_of,
-    tallies,
-    timing,
-)
+from secateur.report.gathering import modules_between, pruned_by, same_outputs, stays_of, timing
+from secateur.report.network import Network
 from secateur.thinning.report import Report
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from secateur.graph.ir import Graph
-
 UNTIMED = "It was not timed; --latency times the network before and after."
-
-
-@frozen(eq=False)
-class Network:
-    """What a network is at one moment: sizes, and the modules they are made of."""
-
-    graph: Graph
-    parameters: int
-    macs: int
-    bytes: int
-    modules: Tallies
-
-
-def look(model: nn.Module, inputs: Any, plugins: PluginManager, builder: str = "trace") -> Network:
-    """Record and count a network; `CaptureError` if it does not run on the inputs."""
-    graph = trace(model, inputs, builder)
-    macs = count_macs(graph, plugins.op_rules)
-    modules = tallies(model, graph, plugins.op_rules, macs)
-    return Network(graph, count_parameters(model), macs, count_bytes(model), modules)
 
 
 def thinning_content(

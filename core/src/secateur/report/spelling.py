@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from secateur.report.content import Figure, Unit
 
@@ -73,6 +74,59 @@ def change(figure: Figure) -> tuple[str, str]:
     if abs(factor - 1) < 0.005:
         return "unchanged", "even"
     return (f"{_times(factor)} {less}", "good") if factor > 1 else (f"{_times(1 / factor)} {more}", "bad")
+
+
+def first_value(figure: Figure) -> str:
+    """The number before, without its unit if that of the number after is the same and no mere thousand.
+
+    >>> first_value(Figure("latency", 0.0489, 0.0202, "seconds")), first_value(Figure("parameters", 2e6, 1e6, "count"))
+    ('48.9', '2.00\\u202fM')
+    """
+    before, after = spelled(figure.before, figure.unit), spelled(figure.after, figure.unit)
+    number, _, unit = before.partition(SPACE)
+    return number if figure.unit in ("seconds", "share") and unit == after.partition(SPACE)[2] else before
+
+
+def alike(values: Sequence[float], unit: Unit) -> list[str]:
+    """Numbers with one unit and as many decimals for all, as a scale has them.
+
+    >>> alike([0, 100_000, 200_000], "count"), alike([0.0, 2.5, 5.0], "seconds")
+    (['0', '100\\u202fk', '200\\u202fk'], ['0', '2.5\\u202fs', '5.0\\u202fs'])
+    """
+    largest = max(abs(value) for value in values)
+    known = ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns")) if unit == "seconds" else (*PREFIXES, (1.0, ""))
+    factor, prefix = next((each for each in known if largest >= each[0]), known[-1])
+    end = prefix + ("B" if unit == "bytes" else "")
+    shown = [value / factor for value in values]
+    texts = [f"{number:,.{decimals(shown)}f}" for number in shown]
+    return [
+        "0" if not value else f"{text}{SPACE}{end}" if end else text for value, text in zip(values, texts, strict=True)
+    ]
+
+
+def decimals(values: Sequence[float]) -> int:
+    """The decimals that some round numbers need."""
+    return next((n for n in range(4) if all(abs(value - round(value, n)) < 1e-9 for value in values)), 4)
+
+
+def duration(seconds: float) -> str:
+    """A time that passed.
+
+    >>> duration(4.2), duration(125), duration(7500)
+    ('4 s', '2 min 5 s', '2 h 5 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def sentence(text: str) -> str:
+    """A text that begins with a capital letter.
+
+    >>> sentence("it is an output of the model")
+    'It is an output of the model'
+    """
+    return text[:1].upper() + text[1:]
 
 
 def scientific(value: float | None) -> str:
