@@ -70,7 +70,7 @@ def test_walking_a_graph(graph: secateur.Graph) -> None:
 
 def test_an_unknown_operation_has_a_suggestion(graph: secateur.Graph) -> None:
     with pytest.raises(
-        secateur.SecateurError, match=r"graph: no operation named 'stem.conv'; did you mean 'stem.conv2d'\?"
+        secateur.SecateurError, match=r"graph: no operation or module named 'stem.conv'; did you mean 'stem.conv2d'\?"
     ):
         graph.successors("stem.conv")
 

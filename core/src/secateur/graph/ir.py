@@ -1,14 +1,15 @@
 """The graph: what a model did with its tensors when it ran once, in order, readable as a program.
 
 A `Graph` is frozen and knows nothing of pruning. `str(graph)` prints it as a program; `predecessors` and
-`successors` walk it by depth or by kind of operation.
+`successors` walk it from operations or modules, by depth or by kind; `parameters_of`, `inputs_of` and `outputs_of`
+give shapes. Multiply-accumulates and bytes of each operation are `secateur.measure.costs`.
 """
 
 from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from attrs import define, field
 from secateur.errors import SecateurError, suggestion
 from secateur.graph.record import record
 from secateur.graph.sizes import Size
+from secateur.graph.walking import Neighbours, adjacency, modules, named, search
 
 ValueKind = Literal["input", "parameter", "buffer", "constant", "activation"]
 
@@ -172,45 +174,80 @@ class Graph:
             raise SecateurError(f"no operation named {name!r}", where="graph", hint=suggestion(name, self.ops))
         return self.ops[name]
 
-    def successors(self, op: str | Op, *, depth: int = 1, kind: str | Iterable[str] | None = None) -> list[str]:
-        """Names of the operations that come after one, `depth` steps on, or, with `kind`, the first of a kind.
+    @cached_property
+    def topological_order(self) -> tuple[str, ...]:
+        """Names of all operations, each behind those whose results it reads: the order in which they ran."""
+        return tuple(self.ops)
 
-        With `kind` each path is followed until it meets an operation of a wanted kind and no further.
+    @cached_property
+    def adjacency(self) -> Mapping[str, Neighbours]:
+        """{operation: what comes right before and right after it}, by name.
+
+        An operation that writes into memory which other values share comes before those that read these later.
         """
-        return self._search(op, self._after, depth, kind)
+        return adjacency(self)
 
-    def predecessors(self, op: str | Op, *, depth: int = 1, kind: str | Iterable[str] | None = None) -> list[str]:
-        """Names of the operations that come before one; see `successors`."""
-        return self._search(op, self._before, depth, kind)
+    @cached_property
+    def modules(self) -> Mapping[str, Sequence[str]]:
+        """{module path: the operations made within it, in the order in which they run}."""
+        return modules(self)
 
-    def _after(self, op: Op) -> Iterator[Op]:
-        for output in op.outputs:
-            yield from self.consumers.get(output, ())
+    @cached_property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of its operations."""
+        return frozenset(op.kind for op in self.ops.values())
 
-    def _before(self, op: Op) -> Iterator[Op]:
-        for name in op.inputs:
-            if name in self.producer:
-                yield self.producer[name]
+    def title(self, op: str | Op) -> str:
+        """What an operation is called among modules: the path of its module, unless that contains others.
 
-    def _search(self, op: str | Op, step: Any, depth: int, kind: str | Iterable[str] | None) -> list[str]:
-        start = self.op(op) if isinstance(op, str) else op
-        wanted = {kind} if isinstance(kind, str) else set(kind) if kind is not None else None
-        seen: set[str] = set()
-        frontier, found = [start], []
-        level = 0
-        while frontier and (wanted is not None or level < depth):
-            following: dict[str, Op] = {}
-            for current in frontier:
-                following.update({after.name: after for after in step(current) if after.name not in seen})
-            seen |= set(following)
-            level += 1
-            if wanted is None:
-                found = list(following)
-                frontier = list(following.values())
-            else:
-                found += [name for name, after in following.items() if after.kind in wanted]
-                frontier = [after for after in following.values() if after.kind not in wanted]
-        return found if wanted is not None or level == depth else []
+        The addition that a residual block makes itself keeps its own name, `layer1.0.add`.
+        """
+        found = self.op(op) if isinstance(op, str) else op
+        return found.module if found.module and found.module not in self._containers else found.name
+
+    @cached_property
+    def _containers(self) -> frozenset[str]:
+        """Modules within which other modules made operations."""
+        return frozenset(path.rpartition(".")[0] for path in self.modules)
+
+    def successors(self, name: str | Op, *, depth: int = 1, kind: str | Iterable[str] | None = None) -> list[str]:
+        """What comes after an operation or a module, `depth` operations on, or, with `kind`, the first of a kind.
+
+        `name`: an operation, or the path of a module: what leaves it, for one that contains others too, and the answer
+        names modules then (`title`). `kind`: one or several, as the graph calls them (`conv2d`, `linear`) or as ONNX,
+        Distiller and torch's modules do (`Conv`, `Gemm`, `BatchNorm2d`); each path is followed until it meets one and
+        no further. Takes time linear in the size of the graph.
+
+        Raises `SecateurError` for an unknown name or kind, with a suggestion.
+        """
+        return search(self, name, "successors", depth, kind)
+
+    def predecessors(self, name: str | Op, *, depth: int = 1, kind: str | Iterable[str] | None = None) -> list[str]:
+        """What comes before an operation, or enters a module; see `successors`."""
+        return search(self, name, "predecessors", depth, kind)
+
+    def parameters_of(self, name: str | Op, *, buffers: bool = False) -> dict[str, tuple[int, ...]]:
+        """{parameter that an operation, or any of a module, reads: its shape}; with `buffers` those too."""
+        kinds = ("parameter", "buffer") if buffers else ("parameter",)
+        read = dict.fromkeys(value for op in named(self, name) for value in self.ops[op].inputs)
+        return {value: self.values[value].shape for value in read if self.values[value].kind in kinds}
+
+    def inputs_of(self, name: str | Op) -> dict[str, tuple[int, ...]]:
+        """{value that enters an operation or a module: its shape}, without parameters, buffers and constants."""
+        ops = [self.ops[op] for op in named(self, name)]
+        made = {value for op in ops for value in op.outputs}
+        read = dict.fromkeys(value for op in ops for value in op.inputs if value not in made)
+        return {value: self.values[value].shape for value in read if self.values[value].kind in ("input", "activation")}
+
+    def outputs_of(self, name: str | Op) -> dict[str, tuple[int, ...]]:
+        """{value that leaves an operation or a module: its shape}: what others read, or the model returns."""
+        ops = dict.fromkeys(named(self, name))
+        made = [value for op in ops for value in self.ops[op].outputs]
+        if len(ops) > 1:
+            returned = set(self.outputs)
+            readers = {value: [op.name for op in self.consumers.get(value, ())] for value in made}
+            made = [value for value in made if value in returned or any(op not in ops for op in readers[value])]
+        return {value: self.values[value].shape for value in made}
 
     def __str__(self) -> str:
         lines = [f"inputs: {', '.join(f'%{name}' for name in self.inputs)}"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from secateur.measure.counts import count_bytes, count_macs, count_parameters, macs, macs_by_op
+from secateur.measure.costs import Cost, costs
+from secateur.measure.counts import Batch, batch_of, count_bytes, count_macs, count_parameters, macs, macs_by_op
 from secateur.measure.latency import Comparison, Latency, latency, latency_pair
 
 __all__ = [
     "Comparison",
+    "Cost",
     "Latency",
+    "costs",
     "count_bytes",
     "count_macs",
     "count_parameters",
