@@ -3,7 +3,7 @@
 A block whose first line is a comment with a path (`# net.py`) is written there; other Python blocks run one after
 another. In a tutorial, each line of a `console` block that begins with `$` is run, and every line below it must be in
 what it prints. The lines of a `text` block must be in what the Python before it has printed. A line may leave things
-out: `…` stands for anything.
+out: `…` stands for anything. A `diff` block, `--- net.py` and the lines that go and come, changes a file.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from secateur.plugins import PluginManager, using
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
-BLOCK = re.compile(r"^```(python|yaml|toml|console|text)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```(python|yaml|toml|console|text|diff)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"# (\S+\.(?:py|yaml|toml))\n")
 PROGRAMS = ("secateur", "python -m pytest", "pip install")
 """What a tutorial may let its readers type; each runs with this Python."""
@@ -55,10 +55,22 @@ def test_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             with using(PluginManager.discover()), redirect_stdout(StringIO()) as out:
                 exec(compile(body, str(page), "exec"), namespace)
             printed = out.getvalue()
+        elif language == "diff":
+            change(body)
         elif language == "text":
             for line in body.splitlines():
                 assert says(printed, line), f"{printed}\nhas no line\n{line}"
     forget(tmp_path)
+
+
+def change(block: str) -> None:
+    """Replace the lines that begin with a minus sign by those that begin with a plus sign."""
+    name, *lines = block.splitlines()
+    file = Path(name.removeprefix("--- "))
+    old, new = ("\n".join(line[1:] for line in lines if line[:1] == sign) for sign in "-+")
+    text = file.read_text(encoding="utf-8")
+    assert old in text, f"{file} has no lines\n{old}"
+    file.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def says(printed: str, line: str) -> bool:
