@@ -171,8 +171,9 @@ def _prefixed(value: float, unit: str) -> str:
 
 def _three(value: float) -> str:
     """Three digits, and never an exponent."""
-    decimals = max(0, 2 - math.floor(math.log10(abs(value)))) if value else 0
-    return f"{value:.{min(decimals, 6)}f}"
+    rounded = float(f"{value:.3g}")
+    places = max(0, 2 - math.floor(math.log10(abs(rounded)))) if rounded else 0
+    return f"{rounded:.{min(places, 6)}f}"
 
 
 def _seconds(value: float) -> str:
