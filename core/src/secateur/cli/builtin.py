@@ -11,6 +11,8 @@ from secateur.cli import (
     plugins_command,
     run_command,
     schema_command,
+    sensitivity_command,
+    summary_command,
     thin_command,
 )
 from secateur.hookspecs import hookimpl
@@ -29,5 +31,7 @@ def secateur_commands() -> list[Command]:
         plugins_command.COMMAND,
         run_command.COMMAND,
         schema_command.COMMAND,
+        sensitivity_command.COMMAND,
+        summary_command.COMMAND,
         thin_command.COMMAND,
     ]

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
+
+from attrs import frozen
 
 from secateur.errors import SecateurError, suggestion
 from secateur.graph.capture import trace
 from secateur.graph.ir import Graph
+from secateur.measure import count_parameters
 from secateur.plugins import current
 from secateur.summaries.holdings import KB, Holding, row_of
 from secateur.summaries.lines import Line, module_lines, op_lines
 from secateur.summaries.memory import most_alive
 from secateur.summaries.table import Cell, Column, Table, plain
-from secateur.summaries.timing import module_seconds, op_seconds
+from secateur.summaries.timing import in_turns, module_clock, op_clock
 
 if TYPE_CHECKING:
     from torch import nn
@@ -53,35 +55,85 @@ def compute(
     - `activations`, KB: what the operations return, without views and what `inplace=True` writes; the most of it that
       is alive at once is told below the table.
     - with `latency`: milliseconds and the `share of latency`, as `secateur.summaries.timing` takes them, medians of
-      `repeats`. Their total is the sum of the rows; the whole forward, timed by itself, is told below the table.
+      `repeats`. Their total is the sum of the rows; the whole forward, timed by itself, is told below the table. It
+      may take longer than the sum: an interruption by other programs hits one module or another, but every whole pass.
 
     Raises `CaptureError` if the model does not run on the inputs, `SecateurError` for an unknown level.
     """
+    subject = Subject(model, example_inputs, name or type(model).__name__)
+    (table,) = computed(
+        [subject], level=level, depth=depth, latency=latency, repeats=repeats, warmup=warmup, builder=builder
+    )
+    return table
+
+
+@frozen(eq=False)
+class Subject:
+    """A model, what it takes, and what titles call it."""
+
+    model: nn.Module
+    inputs: Any
+    name: str
+
+
+def computed(
+    subjects: Sequence[Subject],
+    *,
+    level: Level = "module",
+    depth: int | None = None,
+    latency: bool = False,
+    repeats: int = 20,
+    warmup: int = 3,
+    builder: str = "trace",
+) -> list[Table]:
+    """What `compute` tells of each of several models; they are timed in turns, so that all meet the same machine."""
     if level not in LEVELS:
         raise SecateurError(f"no level {level!r}", where="compute", hint=suggestion(level, LEVELS))
     if level == "op" and depth is not None:
         raise SecateurError("depth goes with level 'module'", where="compute", hint="leave out one of them")
-    graph, rules = trace(model, example_inputs, builder), current().op_rules
-    notes = [f"at most {most_alive(graph) / KB:,.1f} KB of inputs and activations are alive at once"]
-    if unknown := _without_rule(graph, rules):
-        notes.append(f"not counted, for want of a rule: {', '.join(unknown)}")
-    if level == "op":
-        lines = op_lines(graph, rules)
-        if graph.unused:
-            notes.append(f"no operation reads: {', '.join(graph.unused)}")
-    else:
-        lines = module_lines(graph, rules, model, depth)
+    rules = current().op_rules
+    told: list[tuple[str, dict[str, Line], list[str]]] = []
+    for subject in subjects:
+        graph = trace(subject.model, subject.inputs, builder)
+        lines = op_lines(graph, rules) if level == "op" else module_lines(graph, rules, subject.model, depth)
+        shapes = ", ".join(plain(graph.values[entry].shape, "×") for entry in graph.inputs)
+        notes = _notes(graph, rules)
+        unread = count_parameters(subject.model) - sum(line.held.parameters for line in lines.values())
+        if unread:
+            notes.append(f"{unread:,} parameters are read by no operation in eval mode")
+        told.append((f"compute of {subject.name} on {shapes}", lines, notes))
     if latency:
-        time = partial(op_seconds, builder=builder) if level == "op" else module_seconds
-        timed = time(model, example_inputs, repeats=repeats, warmup=warmup)
-        for key, seconds in timed.own.items():
-            line = lines.get(key if level == "op" else row_of(key, depth))
-            if line is not None:
-                line.seconds = (line.seconds or 0.0) + seconds
-        notes.append(f"the whole forward, timed by itself in between: {timed.whole}")
-    shapes = ", ".join(plain(graph.values[entry].shape, "×") for entry in graph.inputs)
-    title = f"compute of {name or type(model).__name__} on {shapes}"
-    return _table([line for line in lines.values() if line.tells], title, level, latency, notes)
+        by_op = level == "op"
+        clocks = [op_clock(s.model, s.inputs, builder) if by_op else module_clock(s.model, s.inputs) for s in subjects]
+        for (_, lines, notes), timed in zip(told, in_turns(clocks, repeats, warmup), strict=True):
+            _add_seconds(lines, timed.own if by_op else _by_row(timed.own, depth))
+            notes.append(f"the whole forward, timed by itself in between: {timed.whole}")
+    return [
+        _table([line for line in lines.values() if line.tells], title, level, latency, notes)
+        for title, lines, notes in told
+    ]
+
+
+def _notes(graph: Graph, rules: Mapping[str, OpRule]) -> list[str]:
+    found = [f"at most {most_alive(graph) / KB:,.1f} KB of inputs and activations are alive at once"]
+    unknown = sorted({op.kind for op in graph.ops.values() if op.kind not in rules and not op.training})
+    if unknown:
+        found.append(f"not counted, for want of a rule: {', '.join(unknown)}")
+    return found
+
+
+def _add_seconds(lines: Mapping[str, Line], own: Mapping[str, float]) -> None:
+    for key, seconds in own.items():
+        if key in lines:
+            lines[key].seconds = seconds
+
+
+def _by_row(own: Mapping[str, float], depth: int | None) -> dict[str, float]:
+    """The seconds of modules, summed over those that share a row."""
+    found: dict[str, float] = {}
+    for path, seconds in own.items():
+        found[row_of(path, depth)] = found.get(row_of(path, depth), 0.0) + seconds
+    return found
 
 
 def _table(lines: Sequence[Line], title: str, level: Level, latency: bool, notes: Iterable[str]) -> Table:
@@ -112,7 +164,7 @@ def _table(lines: Sequence[Line], title: str, level: Level, latency: bool, notes
             Column("module" if level == "module" else "op"),
             Column("type" if level == "module" else "kind", rank=5),
             *([Column("in module", rank=12)] if level == "op" else []),
-            Column("calls", rank=10),
+            Column("calls", zero="-", rank=10),
             Column("input", rank=7),
             Column("output", rank=4),
             Column("parameters", form=",d", zero="-", rank=1, compared=True),
@@ -133,8 +185,3 @@ def _table(lines: Sequence[Line], title: str, level: Level, latency: bool, notes
 def _shapes(shapes: tuple[tuple[int, ...], ...] | None) -> Cell:
     """One shape as it is, several in a tuple."""
     return shapes[0] if shapes and len(shapes) == 1 else shapes or None
-
-
-def _without_rule(graph: Graph, rules: Mapping[str, OpRule]) -> list[str]:
-    """Kinds of operations that nobody tells anything of."""
-    return sorted({op.kind for op in graph.ops.values() if op.kind not in rules and not op.training})

@@ -79,9 +79,9 @@ def folded(text: str, width: int) -> str:
 
 def _pieces(text: str, width: int) -> Iterator[str]:
     """What lines are made of: each ends where a line may, after the first of these marks that makes it short enough."""
-    for piece in re.findall(r"[^./,× ]*[./,× ]|[^./,× ]+", text):
+    for piece in re.findall(r"[^./, ]*[./, ]|[^./, ]+", text):
         if len(piece.rstrip()) <= width:
             yield piece
             continue
-        for part in re.findall(r"[^_]*_|[^_]+", piece):
+        for part in re.split(r"(?<=[_×])|(?<=[a-z0-9])(?=[A-Z])", piece):
             yield from (part[at : at + width] for at in range(0, len(part), width))

@@ -57,16 +57,18 @@ def module_lines(graph: Graph, rules: Mapping[str, OpRule], model: nn.Module, de
     macs = macs_by_op(graph, rules)
     first: dict[str, int] = {}
     for at, op in enumerate(graph.ops.values()):
-        row = row_of(op.module, depth)
-        if op.training or row not in lines:
+        if op.training:
             continue
+        row = _known(row_of(op.module, depth), lines)
         first.setdefault(row, at)
         lines[row].ops += 1
         lines[row].macs += macs.get(op.name, 0)
         lines[row].activations += made_by(op, graph)
     for call in graph.calls:
         line = lines.get(call.module)
-        if line is None or any(name in graph.producer and graph.producer[name].training for name in call.outputs):
+        if line is None or not (call.inputs or call.outputs):  # only its parameters were used
+            continue
+        if any(name in graph.producer and graph.producer[name].training for name in call.outputs):
             continue
         line.calls += 1
         if line.inputs is None:
@@ -76,6 +78,13 @@ def module_lines(graph: Graph, rules: Mapping[str, OpRule], model: nn.Module, de
     for row in lines:
         before = places[row] = first.get(row, before)
     return {row: lines[row] for row in sorted(lines, key=places.__getitem__)}
+
+
+def _known(path: str, lines: Mapping[str, Line]) -> str:
+    """The path itself, or that of the nearest module around it which has a row."""
+    while path and path not in lines:
+        path = path.rpartition(".")[0]
+    return path
 
 
 def op_lines(graph: Graph, rules: Mapping[str, OpRule]) -> dict[str, Line]:

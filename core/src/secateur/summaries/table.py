@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,12 @@ Cell = str | int | float | bool | None | Shape | tuple[Shape, ...]
 
 Row = tuple[Cell, ...]
 
+NOTHING = "-"
+
 TEXT_WIDTH = 110
 """Columns of a table that is printed by `print`."""
+
+UNLIMITED = 100_000
 
 
 @frozen
@@ -52,7 +56,7 @@ class Column:
     def shown(self, cell: Cell) -> str:
         """A cell as people read it; `-` where there is nothing to say."""
         if cell is None:
-            return "-"
+            return NOTHING
         if isinstance(cell, bool):
             return "yes" if cell else "no"
         if isinstance(cell, int | float):
@@ -101,11 +105,12 @@ class Table:
     # -- reading -----------------------------------------------------------------------------------------------
 
     def index(self, name: str) -> int:
-        """The position of a column; an unknown name is a `SecateurError` with a suggestion."""
+        """The position of a column, in capitals or not; an unknown name is a `SecateurError` with a suggestion."""
         names = [column.name for column in self.columns]
-        if name not in names:
+        found = name if name in names else next((each for each in names if each.casefold() == name.casefold()), None)
+        if found is None:
             raise SecateurError(f"no column named {name!r}", where=self.title, hint=suggestion(name, names))
-        return names.index(name)
+        return names.index(found)
 
     def column(self, name: str) -> list[Cell]:
         """All cells of one column, in the order of the rows."""
@@ -141,14 +146,16 @@ class Table:
         """Title, table and notes for a console of that many columns; None: as wide as need be.
 
         Where it is too narrow, long texts fold at their dots, and then columns are left out, by their rank; a note
-        names them. `console.print(table)` does this for the console's own width.
+        names them. Columns with nothing to say in any row are left out too. `console.print(table)` does this for the
+        console's own width.
         """
         from rich.console import Group
         from rich.text import Text
 
-        widths = fitted(self._measured(), width)
-        shown = [at for at in range(len(self.columns)) if widths[at] is not None]
-        missing = [column.header for at, column in enumerate(self.columns) if at not in shown]
+        told = [at for at, column in enumerate(self.columns) if not self.rows or self._tells(at)]
+        widths = dict(zip(told, fitted([self._measured(at) for at in told], width), strict=True))
+        shown = [at for at in told if widths[at] is not None]
+        missing = [self.columns[at].header for at in told if at not in shown]
         notes = [*self.notes, *([f"too narrow for: {', '.join(missing)}"] if missing else [])]
         parts = [Text(self.title, "bold")] if self.title else []
         return Group(*parts, self._drawn(shown, widths), *(Text(note, "dim") for note in notes))
@@ -178,12 +185,17 @@ class Table:
         """The same as JSON."""
         return json.dumps(self.to_dict(), indent=2, allow_nan=False, ensure_ascii=False)
 
-    def __str__(self) -> str:
+    def text(self, width: int | None = None) -> str:
+        """As `rich` shows it, as plain lines of at most that many letters; None: as wide as need be."""
         from rich.console import Console
 
         buffer = StringIO()
-        Console(file=buffer, width=TEXT_WIDTH, color_system=None, highlight=False).print(self)
-        return "\n".join(line.rstrip() for line in buffer.getvalue().rstrip().splitlines())
+        limit = UNLIMITED if width is None else width
+        Console(file=buffer, width=limit, color_system=None, highlight=False).print(self.rich(width))
+        return "".join(f"{line.rstrip()}\n" for line in buffer.getvalue().rstrip().splitlines())
+
+    def __str__(self) -> str:
+        return self.text(TEXT_WIDTH).rstrip("\n")
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         yield self.rich(options.max_width)
@@ -196,17 +208,16 @@ class Table:
     def _is_text(self, at: int) -> bool:
         return any(isinstance(cell, str | tuple) for cell in self._cells(at))
 
-    def _measured(self) -> list[Measured]:
-        return [
-            Measured(
-                natural=max([*map(len, column.header.split()), *(len(column.shown(cell)) for cell in self._cells(at))]),
-                folds=self._is_text(at),
-                rank=column.rank,
-            )
-            for at, column in enumerate(self.columns)
-        ]
+    def _tells(self, at: int) -> bool:
+        """Whether there is anything to see in a column."""
+        return any(self.columns[at].shown(cell) != NOTHING for cell in self._cells(at))
 
-    def _drawn(self, shown: list[int], widths: list[int | None]) -> RichTable:
+    def _measured(self, at: int) -> Measured:
+        column = self.columns[at]
+        lengths = [*map(len, column.header.split()), *(len(column.shown(cell)) for cell in self._cells(at))]
+        return Measured(natural=max(lengths), folds=self._is_text(at), rank=column.rank)
+
+    def _drawn(self, shown: Sequence[int], widths: Mapping[int, int | None]) -> RichTable:
         from rich import box
         from rich.table import Table as RichTable
         from rich.text import Text

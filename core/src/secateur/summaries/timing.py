@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +36,46 @@ class Timed:
     whole: Latency
 
 
-def module_seconds(model: nn.Module, inputs: Any, *, repeats: int = 20, warmup: int = 3) -> Timed:
-    """Seconds that each module spends in a forward pass, without those of the modules it calls: medians of `repeats`.
+@frozen(eq=False)
+class Clock:
+    """Runs one model: `parts` with the seconds of its parts, `whole` with nothing in between."""
 
-    Eval mode, no gradients, after `warmup` runs that do not count. Forward hooks on every module take the time
+    model: nn.Module
+    parts: Callable[[], Seconds]
+    whole: Callable[[], float]
+
+
+def in_turns(clocks: Sequence[Clock], repeats: int = 20, warmup: int = 3) -> list[Timed]:
+    """Medians of `repeats` passes of each model, in eval mode without gradients, after `warmup` that do not count.
+
+    The models take turns, and so do passes that are timed in parts and those that are timed as a whole: all meet the
+    same machine. The models are left as they were. What a forward raises is raised.
+
+    Raises `SecateurError` for less than one repeat.
+    """
+    if repeats < 1 or warmup < 0:
+        raise SecateurError(f"repeats={repeats}, warmup={warmup}", where="latency", hint="give at least one repeat")
+    parts: list[dict[str, list[float]]] = [defaultdict(list) for _ in clocks]
+    wholes: list[list[float]] = [[] for _ in clocks]
+    with ExitStack() as stack:
+        for clock in clocks:
+            stack.enter_context(quiet(clock.model))
+        for turn in range(-warmup, repeats):
+            for clock, part, whole in zip(clocks, parts, wholes, strict=True):
+                own, seconds = clock.parts(), clock.whole()
+                if turn < 0:
+                    continue
+                whole.append(seconds)
+                for name, spent in own.items():
+                    part[name].append(spent)
+    medians = [{name: median(seconds) for name, seconds in part.items()} for part in parts]
+    return [Timed(own, Latency.of(whole)) for own, whole in zip(medians, wholes, strict=True)]
+
+
+def module_clock(model: nn.Module, inputs: Any) -> Clock:
+    """Times what each module spends in a forward pass, by its path, without what the modules spend that it calls.
+
+    Forward hooks on every module take the time
     (`time.perf_counter`) when its forward begins and when it ends; on a GPU both wait for the device, so that its work
     is counted where it was asked for, and modules do not overlap as they else might. A module's own seconds hold all
     that runs between its calls of other modules: operations, Python, and the hooks of these, a few microseconds each.
@@ -47,8 +83,7 @@ def module_seconds(model: nn.Module, inputs: Any, *, repeats: int = 20, warmup: 
     and its time is that of its caller. Where torch has a fused path of a whole layer (`nn.TransformerEncoderLayer` in
     eval mode), hooks make it take the path of single modules.
 
-    Passes without hooks are timed in turns with the others, so that both meet the same machine. `inputs`: a tuple or a
-    dict. The model is left as it was. What the forward raises is raised.
+    `inputs`: a tuple or a dict.
     """
     wait = _waiting(model)
     own: Seconds = {}
@@ -77,15 +112,14 @@ def module_seconds(model: nn.Module, inputs: Any, *, repeats: int = 20, warmup: 
         return dict(own)
 
     given = placed(normalise_inputs(inputs), model)
-    with quiet(model):
-        return _timed(run, lambda: _call(model, given), wait, repeats, warmup)
+    return Clock(model, run, _whole(model, given, wait))
 
 
-def op_seconds(model: nn.Module, inputs: Any, *, builder: str = "trace", repeats: int = 20, warmup: int = 3) -> Timed:
-    """Seconds of each operation of a forward pass, by its name in the graph: medians of `repeats`.
+def op_clock(model: nn.Module, inputs: Any, builder: str = "trace") -> Clock:
+    """Times each operation of a forward pass, by its name in the graph.
 
     Only the call of the operation itself counts, no module and no Python around it; on a GPU the device is waited for
-    before and after each. Otherwise as `module_seconds`.
+    before and after each. `inputs`: a tuple or a dict.
 
     Raises `SecateurError` if the builder cannot run a model.
     """
@@ -110,31 +144,18 @@ def op_seconds(model: nn.Module, inputs: Any, *, builder: str = "trace", repeats
         return dict(spent)
 
     given = placed(normalise_inputs(inputs), model)
-    with quiet(model):
-        return _timed(run, lambda: _call(model, given), wait, repeats, warmup)
+    return Clock(model, run, _whole(model, given, wait))
 
 
-def _timed(
-    run: Callable[[], Seconds], plainly: Callable[[], None], wait: Callable[[], None], repeats: int, warmup: int
-) -> Timed:
-    """Take both in turns."""
-    if repeats < 1 or warmup < 0:
-        raise SecateurError(f"repeats={repeats}, warmup={warmup}", where="latency", hint="give at least one repeat")
-    found: dict[str, list[float]] = defaultdict(list)
-    whole: list[float] = []
-    for turn in range(-warmup, repeats):
-        parts = run()
+def _whole(model: nn.Module, given: Any, wait: Callable[[], None]) -> Callable[[], float]:
+    def run() -> float:
         wait()
         started = time.perf_counter()
-        plainly()
+        _call(model, given)
         wait()
-        spent = time.perf_counter() - started
-        if turn < 0:
-            continue
-        whole.append(spent)
-        for name, seconds in parts.items():
-            found[name].append(seconds)
-    return Timed({name: median(seconds) for name, seconds in found.items()}, Latency.of(whole))
+        return time.perf_counter() - started
+
+    return run
 
 
 @contextmanager
