@@ -91,4 +91,4 @@ def _apply(model: nn.Module, optimizer: Optimizer | None, parts: Parts, steps: R
     model.load_state_dict(values, strict=True)
     if optimizer is not None:
         load_optimizer(optimizer, model, checkpoint.contents.optimizer, lambda name: tensors[name].clone())
-    parts.restore(copy.deepcopy(checkpoint.trees))
+    parts.restore(copy.deepcopy(checkpoint.trees), steps.steps)

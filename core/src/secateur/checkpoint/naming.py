@@ -55,4 +55,4 @@ def _thin_shape(step: Step, name: str) -> tuple[int, ...]:
 def _with_names(step: Step, new: Mapping[str, str], dropped: set[str]) -> Step:
     cuts = {new.get(name, name): axes for name, axes in step.cuts.items() if name not in dropped}
     shapes = {new.get(name, name): shape for name, shape in step.shapes.items() if name not in dropped}
-    return Step(cuts, step.attributes, shapes, step.made)
+    return Step(cuts, step.attributes, shapes, step.made, step.states)

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import torch
     from torch.optim.lr_scheduler import LRScheduler
 
+    from secateur.thinning.recipe import Step
+
 SAVE = "save it with {0}=, or load it without"
 
 
@@ -24,8 +26,8 @@ class Resumable(Protocol):
     def state_dict(self) -> dict[str, Any]:
         """Where the schedule is, as a tree."""
 
-    def resume(self, state: Mapping[str, Any]) -> None:
-        """Look at the model anew and go on from a state."""
+    def resume(self, state: Mapping[str, Any], steps: Sequence[Step] = ()) -> None:
+        """Look at the model anew, which was just thinned by these steps, and go on from a state."""
 
     def remember(self) -> Callable[[], None]:
         """How to put it back as it is now."""
@@ -96,10 +98,10 @@ class Parts:
                 what = f"it holds no state of a generator {name!r}"
                 raise CheckpointError(what, where=where, hint=f"those in it are {there}")
 
-    def restore(self, trees: Mapping[str, Any]) -> None:
-        """Set all of them; the model and its optimizer are what they will be already."""
+    def restore(self, trees: Mapping[str, Any], steps: Sequence[Step]) -> None:
+        """Set all of them; the model and its optimizer are what they will be already, the model by these last steps."""
         if self.scheduler is not None:
-            self.scheduler.resume(trees["scheduler"])
+            self.scheduler.resume(trees["scheduler"], steps)
         for held, saved in zip(self.lr_schedulers, trees.get("lr_schedulers", ()), strict=False):
             held.load_state_dict(saved["state"])
         for name, generator in self.generators.items():

@@ -17,6 +17,7 @@ from secateur.pruning.naming import Names
 from secateur.schedule.folding import folded_weights
 from secateur.thinning.planner import couple, scorer
 from secateur.thinning.state import named_parameters, named_tensors
+from secateur.thinning.states import StateCuts
 
 if TYPE_CHECKING:
     import torch
@@ -43,8 +44,10 @@ class LiveNetwork:
         self.original = {dim.name: len(dim) for dim in self.coupling.dims} if original is None else dict(original)
         self.thinned = thinned
 
-    def look(self) -> None:
-        """Find the dims anew, after something left."""
+    def look(self, gone: Sequence[StateCuts] = ()) -> None:
+        """Find the dims anew, after something left, also from the recurrent states among the example inputs."""
+        for states in gone:
+            self.inputs = states.cut_inputs(self.inputs)
         self.coupling: Coupling = couple(self.model, self.inputs, self.builder)
         self.parameters: Mapping[str, Tensor] = named_parameters(self.model)
         self.tensors: Mapping[str, Tensor] = named_tensors(self.model)

@@ -39,7 +39,7 @@ from secateur.schedule.state import load_state, save_state, seen_before
 from secateur.schedule.thinner import Thinner, check_optimizer
 from secateur.thinning.plan import Plan
 from secateur.thinning.planner import make_plan
-from secateur.thinning.recipe import annotate
+from secateur.thinning.recipe import Step, annotate
 from secateur.thinning.report import Report
 from secateur.thinning.transaction import thin
 
@@ -279,12 +279,12 @@ class Scheduler:
             if self.epoch is not None:
                 run.gather(self.network, self.epoch)
 
-    def resume(self, state: Mapping[str, Any]) -> None:
-        """Look at the model anew, which a checkpoint may just have thinned, and go on from a state.
+    def resume(self, state: Mapping[str, Any], steps: Sequence[Step] = ()) -> None:
+        """Look at the model anew, which was just thinned by some steps of a recipe, and go on from a state.
 
         `secateur.load(path, model, optimizer, scheduler=scheduler)` does it. Raises as `load_state_dict` does.
         """
-        self.network.look()
+        self.network.look([step.states for step in steps])
         for run in self.runs:
             run.new_collector()
         self.load_state_dict(state)
@@ -339,8 +339,7 @@ class Scheduler:
         pruners = [run.policy.name for run in self.runs if any(map(len, run.decision.units.values()))]
         self.reports.append(thin(self.model, plan, self.optimizer, also=self.also, verify=verify))
         annotate(self.model, [{**by, "pruners": pruners, "epoch": epoch, "step": step}])
-        self.network.inputs = plan.states.cut_inputs(self.network.inputs)
-        self.network.look()
+        self.network.look([plan.states])
         self.network.thinned = True
         for run in self.runs:
             run.follow(plan.cuts)

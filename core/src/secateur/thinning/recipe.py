@@ -16,6 +16,7 @@ from attrs import evolve, field, frozen
 from secateur.errors import CheckpointError
 from secateur.thinning.plan import Cuts, Plan
 from secateur.thinning.ranges import from_ranges, to_ranges
+from secateur.thinning.states import StateCuts
 
 if TYPE_CHECKING:
     from torch import nn
@@ -38,10 +39,19 @@ class Step:
 
     It says nothing about what the step does: two steps that differ in this only are the same.
     """
+    states: StateCuts = field(factory=StateCuts)
+    """What left the recurrent states that the model takes and returns."""
 
     def plan(self) -> Plan:
         """The plan that repeats this step."""
-        return Plan(dims=(), refusals=(), cuts=self.cuts, attributes=self.attributes, shapes=self.shapes)
+        return Plan(
+            dims=(),
+            refusals=(),
+            cuts=self.cuts,
+            attributes=self.attributes,
+            shapes=self.shapes,
+            states=self.states,
+        )
 
 
 @frozen(eq=False)
@@ -81,6 +91,7 @@ def _step_to_dict(step: Step) -> dict[str, Any]:
         "tensors": tensors,
         "attributes": [[module, name, *change] for (module, name), change in step.attributes.items()],
         "made": dict(step.made),
+        **({"states": step.states.to_dict()} if step.states else {}),
     }
 
 
@@ -92,7 +103,9 @@ def _step_from_dict(saved: Mapping[str, Any]) -> Step:
     }
     attributes = {(str(m), str(n)): (_value(old), _value(new)) for m, n, old, new in saved["attributes"]}
     made = {str(key): _said(value) for key, value in saved.get("made", {}).items()}
-    return Step(cuts, attributes, shapes, made)
+    return Step(
+        cuts, attributes, shapes, made, StateCuts.from_dict(saved["states"]) if "states" in saved else StateCuts()
+    )
 
 
 def _check_lengths(steps: Sequence[Mapping[str, Any]]) -> None:
@@ -140,7 +153,7 @@ def record(model: nn.Module, plan: Plan) -> None:
     """Note a plan that was just applied."""
     shapes = {name: plan.shapes[name] for name in plan.cuts}
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    step = Step(plan.cuts, plan.attributes, shapes, {"when": now})
+    step = Step(plan.cuts, plan.attributes, shapes, {"when": now}, plan.states)
     model.__dict__[KEY] = Recipe((*recipe_of(model).steps, step))
 
 

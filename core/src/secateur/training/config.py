@@ -67,6 +67,10 @@ class RunConfig:
     """The precision of multiplications in training (`torch.autocast`); None: that of the weights."""
     checkpoint_every: int | None = field(default=None, validator=optional(_positive))
     """Mini-batches between two checkpoints within an epoch; at the end of each epoch there is one anyway."""
+    log: list[Literal["csv", "tensorboard"]] = field(factory=list)
+    """What training is written down for while it goes on, into the output folder."""
+    log_every: int = field(default=50, validator=_positive)
+    """Mini-batches between two entries of the loss; epochs are written down anyway."""
 
 
 def read_run(node: Node, manager: PluginManager, replace: Mapping[str, Any] | None = None) -> RunConfig:

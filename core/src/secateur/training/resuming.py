@@ -16,7 +16,7 @@ from secateur.training.trainer import EpochResult
 if TYPE_CHECKING:
     from secateur.checkpoint import Checkpoint
 
-FREE = ("epochs", "checkpoint_every")
+FREE = ("epochs", "checkpoint_every", "log", "log_every")
 """Keys of the section `run` that may be others when a run goes on."""
 
 

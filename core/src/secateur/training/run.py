@@ -7,6 +7,7 @@ import json
 import os
 import random
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ from secateur.plugins import PluginManager
 from secateur.schedule.scheduler import Scheduler
 from secateur.thinning.verify import Difference, compare, float_dtype, outputs
 from secateur.training.config import RunConfig, build_model, build_optimizer, read_run, refused, sizes_of
+from secateur.training.loggers import check_loggers, make_logs
+from secateur.training.loggers.watching import dims_of, tensors_of
 from secateur.training.progress import Progress
 from secateur.training.resuming import Stopped, position, resumed
 from secateur.training.tasks import task_of
@@ -93,6 +96,7 @@ class Run:
 
         self.node, self.manager, self.output = node, manager, output
         self.config: RunConfig = read_run(node, manager)
+        check_loggers(self.config, node)
         _writable(output)
         torch.manual_seed(self.config.seed)
         random.seed(self.config.seed)  # plugins may draw from these two
@@ -137,8 +141,8 @@ class Run:
         """Go on from a checkpoint of an earlier run of the same schedule file, by default the one in the output folder.
 
         Call it after `load_data` and before `train`. Returns where training goes on. Raises `CheckpointError` if the
-        file is no checkpoint of such a run, or the `run` section differs in more than `epochs` and `checkpoint_every`;
-        nothing is changed then.
+        file is no checkpoint of such a run, or the `run` section differs in more than `epochs`, `checkpoint_every` and
+        what is logged; nothing is changed then.
         """
         checkpoint = read(path or self.output / CHECKPOINT)
         found = resumed(checkpoint, self.config, plain(self.node.require("run")))
@@ -159,38 +163,52 @@ class Run:
         """
         import torch
 
+        logs = make_logs(
+            self.config,
+            self.output,
+            self.progress,
+            self.results,
+            steps=self.task.steps(data.train, self.config.data.batch_size),
+            metric=self.task.metric.name,
+            judged=data.judged_by,
+        )
+
         def keep(result: Result) -> None:
             if isinstance(result, EpochResult):
                 self.results.append(result)
+                if logs:
+                    logs.epoch(result, tensors_of(self.scheduler), dims_of(self.scheduler))
             elif result.report.difference is not None:
                 self.differences.append(result.report.difference)
             on_result(result)
 
         def rest(progress: Progress) -> None:
             every = self.config.checkpoint_every
+            logs.minibatch(progress, float(self.optimizer.param_groups[0]["lr"]))
             stopped = stop()
             if stopped or not progress.step or (every is not None and progress.step % every == 0):
                 self.save(progress)
             if stopped:
                 raise Stopped(progress)
 
-        train(
-            self.model,
-            self.optimizer,
-            self.scheduler,
-            self.task,
-            data.train,
-            data.judging,
-            epochs=self.config.epochs,
-            batch_size=self.config.data.batch_size,
-            generator=torch.Generator().manual_seed(self.config.seed),
-            clip_grad_norm=self.config.clip_grad_norm,
-            autocast=self.config.autocast,
-            progress=self.progress,
-            on_step=on_step,
-            on_result=keep,
-            on_rest=rest,
-        )
+        with closing(logs):
+            train(
+                self.model,
+                self.optimizer,
+                self.scheduler,
+                self.task,
+                data.train,
+                data.judging,
+                epochs=self.config.epochs,
+                batch_size=self.config.data.batch_size,
+                generator=torch.Generator().manual_seed(self.config.seed),
+                clip_grad_norm=self.config.clip_grad_norm,
+                autocast=self.config.autocast,
+                progress=self.progress,
+                on_step=on_step,
+                on_result=keep,
+                on_rest=rest,
+            )
 
     def save(self, progress: Progress) -> None:
         """Write the checkpoint from which the run goes on."""
@@ -228,7 +246,14 @@ class Run:
         return summary
 
     def _inputs(self, model: nn.Module) -> tuple[Any, ...]:
-        return self.task.inputs_like(model, self.sizes, self.manager.datasets[self.config.data.name].input_shape)
+        entry = self.manager.datasets[self.config.data.name]
+        try:
+            return self.task.inputs_like(model, self.sizes, entry.input_shape)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:
+            place = self.node.require("run").require("model")
+            why = str(error).strip().splitlines()[0]
+            name = self.config.model.name
+            raise place.error(f"the model {name!r} does not fit the data set {entry.name!r}: {why}") from error
 
     def _macs(self, model: nn.Module) -> int:
         return self.task.macs(trace(model, self._inputs(model)), self.manager.op_rules)
