@@ -5,6 +5,7 @@ from __future__ import annotations
 from secateur.cli import (
     diff_command,
     export_command,
+    graph_command,
     inspect_command,
     new_command,
     plan_command,
@@ -26,6 +27,7 @@ def secateur_commands() -> list[Command]:
         diff_command.COMMAND,
         inspect_command.COMMAND,
         export_command.COMMAND,
+        graph_command.COMMAND,
         new_command.COMMAND,
         plan_command.COMMAND,
         plugins_command.COMMAND,

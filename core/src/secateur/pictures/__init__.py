@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from secateur.pictures.picture import Picture, picture
+from secateur.pictures.picture import Picture, check_form, picture
 
-__all__ = ["Picture", "picture"]
+__all__ = ["Picture", "check_form", "picture"]

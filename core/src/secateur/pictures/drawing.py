@@ -23,7 +23,7 @@ MOST_INNER = 3
 """Dims within a box that it lists."""
 MOST_STRIPES = 6
 """Dims that are shown as stripes of one box."""
-PRODUCT = 0.8
+PRODUCT = 0.86
 """The share of a box that shows the first dim of a product; the second has the rest."""
 OTHER = Colour(OWN, LINE, "")
 
@@ -47,6 +47,12 @@ class Drawing:
         edges = edges_of(nodes)
         folded = fold(graph, nodes, edges, widths) if folding else Folded(tree_of(nodes))
         return cls(graph=graph, nodes=nodes, edges=edges, widths=widths, folded=folded, parameters=parameters)
+
+    @property
+    def summary(self) -> str:
+        """`23 boxes for 78 operations`."""
+        boxes, ops = len(self.stood_for), sum(len(node.ops) for node in self.nodes)
+        return f"{boxes:,} box{'' if boxes == 1 else 'es'} for {ops:,} operation{'' if ops == 1 else 's'}"
 
     @cached_property
     def stood_for(self) -> Mapping[int, list[int]]:

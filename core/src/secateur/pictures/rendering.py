@@ -26,6 +26,12 @@ def program() -> str:
     raise SecateurError("there is no program that draws DOT", where="pictures", hint=HINT)
 
 
+def check_program(path: str) -> None:
+    """Raise `SecateurError` if a file of that suffix needs a program that draws DOT, and there is none."""
+    if Path(path).suffix not in (".dot", ".gv"):
+        program()
+
+
 def laid_out(dot: str, form: str, dpi: int = 96) -> bytes:
     """What Graphviz makes of DOT text. `form`: "svg", "png", "json", …; `dpi`: points per inch of a PNG.
 
