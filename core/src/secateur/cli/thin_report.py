@@ -49,6 +49,7 @@ class Reporting:
 
     def write(self, report: Report, latency: Comparison | None) -> None:
         """Look at the thin network and write the report."""
+        from secateur.graph.nested import tensors_in
         from secateur.plugins import current
         from secateur.report import write_html
         from secateur.report.network import look
@@ -60,12 +61,12 @@ class Reporting:
             built.name,
             report,
             self.before,
-            look(built.model, self.inputs, plugins, arguments.builder),
+            look(built.model, report.plan.states.cut_inputs(self.inputs), plugins, arguments.builder),
             built.model,
             plugins=plugins,
             latency=latency,
-            reloaded=self._reloaded(),
-            shapes=tuple(tuple(each.shape) for each in self.inputs),
+            reloaded=self._reloaded(report),
+            shapes=tuple(tuple(tensor.shape) for tensor in tensors_in(self.inputs)[0]),
             facts=(
                 ("seed", str(arguments.seed)),
                 ("graph builder", arguments.builder),
@@ -76,14 +77,14 @@ class Reporting:
         )
         write_html(arguments.report, content)
 
-    def _reloaded(self) -> Proof:
+    def _reloaded(self, report: Report) -> Proof:
         """Load what was written into a network that is built anew, and compare."""
         from secateur.checkpoint import load
         from secateur.cli.models import build_model
         from secateur.report.gathering import not_reloaded, same_reloaded
         from secateur.thinning.verify import compare, float_dtype, outputs, telling
 
-        arguments, inputs = self.arguments, telling(self.inputs)
+        arguments, inputs = self.arguments, report.plan.states.cut_inputs(telling(self.inputs))
         try:
             fresh = build_model(arguments.model, arguments.model_args, arguments.seed).model
             load(arguments.output, fresh)

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from secateur.training.loggers.base import Logger, Logs
-from secateur.training.loggers.making import KINDS, check_loggers, make_logs
+from secateur.training.loggers.making import check_loggers, make_logs
 
-__all__ = ["KINDS", "Logger", "Logs", "check_loggers", "make_logs"]
+__all__ = ["Logger", "Logs", "check_loggers", "make_logs"]

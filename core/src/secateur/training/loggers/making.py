@@ -17,7 +17,6 @@ from secateur.training.trainer import EpochResult
 if TYPE_CHECKING:
     from secateur.training.config import RunConfig
 
-KINDS: Final = ("csv", "tensorboard")
 FOLDERS: Final = {"csv": "log", "tensorboard": "tensorboard"}
 """Where each writes, in the output folder."""
 
