@@ -128,10 +128,15 @@ def test_bad_language_models_are_refused(arguments: dict[str, object], message: 
     assert str(caught.value) == message
 
 
-def test_the_command_line_asks_for_words() -> None:
-    built = build_model("word_lm", ["vocabulary=11", "embedding=6", "hidden=8"])
-    with pytest.raises(ConfigError, match="word_lm: nothing says what its input looks like; give --input"):
-        example_inputs(built, [])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_the_command_line_knows_words_and_states(kind: str) -> None:
+    built = build_model("word_lm", ["vocabulary=11", "embedding=6", "hidden=8", f"kind={kind}"])
+    tokens, states = example_inputs(built, [])
+    assert tokens.shape == (35, 1)
+    assert [tuple(state.shape) for state in (states if kind == "LSTM" else [states])] == [(2, 1, 8)] * (
+        1 + (kind == "LSTM")
+    )
+    assert built.model(tokens, states)[0].shape == (35, 1, 11)
     (tokens,) = example_inputs(built, ["5,2:int64"])
     assert built.model(tokens)[0].shape == (5, 2, 11)
 

@@ -201,6 +201,9 @@ class ModelEntry:
     build: Callable[..., nn.Module]
     input_shape: tuple[int, ...] | None
     """Shape of one example without the batch axis, such as (3, 32, 32); None if inputs are no such float tensor."""
+    inputs: Callable[[nn.Module], tuple[Any, ...]] | None = None
+    """If a shape says too little: example inputs of a model that was built, of one example, `inputs(model)`; such as
+    tokens and the states that go with them. The model may be thin."""
     summary: str = ""
     tags: tuple[str, ...] = ()
 

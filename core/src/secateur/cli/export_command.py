@@ -15,6 +15,7 @@ from secateur.records import Command
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from torch import Tensor
 
     from secateur.thinning.verify import Difference
 
@@ -34,7 +35,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("-o", "--output", required=True, metavar="FILE", help="the file to write, such as thin.py")
     add_input(parser)
-    add("--dynamic-batch", action="store_true", help="torch, onnx: let the first axis of every input have any length")
+    add("--dynamic-batch", action="store_true", help="torch, onnx: let the batch have any length")
+    add(
+        "--batch-axis",
+        type=int,
+        default=0,
+        metavar="N",
+        help="with --dynamic-batch: which axis of the inputs that is (default: 0; 1 where time is in front)",
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -108,7 +116,7 @@ def _rebuilt(arguments: argparse.Namespace, built: NamedModel, weights: Path) ->
         raise CheckpointError(
             what, where=arguments.output, hint="does MODEL build the same network each time?"
         ) from error
-    if not arguments.input and built.input_shape is None:
+    if not arguments.input and built.input_shape is None and built.inputs is None:
         return None
     inputs = example_inputs(built, arguments.input)
     found = compare(outputs(built.model, inputs), outputs(model, inputs), float_dtype(built.model))
@@ -123,7 +131,7 @@ def _torch(arguments: argparse.Namespace, built: NamedModel, out: Console) -> No
     from secateur.export import export_torch
 
     inputs = _inputs(arguments, built)
-    found = export_torch(arguments.output, built.model, inputs, dynamic_batch=arguments.dynamic_batch)
+    found = export_torch(arguments.output, built.model, inputs, **_batch(arguments))
     out.print(f"wrote {arguments.output}; load it with\n", markup=False)
     out.print(f"    model = torch.export.load({arguments.output!r}).module()\n", markup=False, soft_wrap=True)
     _show(out, found, "")
@@ -134,7 +142,7 @@ def _onnx(arguments: argparse.Namespace, built: NamedModel, out: Console) -> Non
     from secateur.export import export_onnx
 
     inputs = _inputs(arguments, built)
-    found = export_onnx(arguments.output, built.model, inputs, dynamic_batch=arguments.dynamic_batch)
+    found = export_onnx(arguments.output, built.model, inputs, **_batch(arguments))
     out.print(f"wrote {arguments.output}", markup=False)
     _show(out, found, "install onnxruntime to compare the file with the model")
     _tell_batch(arguments, inputs, out)
@@ -142,17 +150,38 @@ def _onnx(arguments: argparse.Namespace, built: NamedModel, out: Console) -> Non
 
 def _tell_batch(arguments: argparse.Namespace, inputs: tuple[Any, ...], out: Console) -> None:
     """Say which batch a program takes if it takes one only."""
+    from secateur.graph.nested import tensors_in
+
     if not arguments.dynamic_batch:
-        shapes = " and ".join(" x ".join(map(str, tensor.shape)) for tensor in inputs)
+        shapes = " and ".join(" x ".join(map(str, tensor.shape)) for tensor in tensors_in(inputs)[0])
         out.print(f"it takes inputs of {shapes} only; --dynamic-batch lets the batch be any", markup=False)
+
+
+def _batch(arguments: argparse.Namespace) -> dict[str, Any]:
+    return {"dynamic_batch": arguments.dynamic_batch, "batch_axis": arguments.batch_axis}
 
 
 def _inputs(arguments: argparse.Namespace, built: NamedModel) -> tuple[Any, ...]:
     """The example inputs; a batch of two if nobody said how large and it may be any."""
-    inputs = example_inputs(built, arguments.input)
+    from torch.utils import _pytree as pytree
+
+    from secateur.thinning.verify import outputs
+
+    inputs, axis = example_inputs(built, arguments.input), arguments.batch_axis
     if not arguments.dynamic_batch or arguments.input:
         return inputs
-    return tuple(tensor.repeat(2, *[1] * (tensor.dim() - 1)) for tensor in inputs)
+
+    def doubled(tensor: Tensor) -> Tensor:
+        return tensor.repeat([2 if at == axis else 1 for at in range(tensor.dim())])
+
+    made: tuple[Any, ...] = pytree.tree_map(doubled, inputs)
+    try:
+        outputs(built.model, made)
+    except Exception as error:
+        what = f"the model does not run on inputs that are twice as long along axis {axis}"
+        hint = "say by --batch-axis which axis the batch is (1 where time is in front), or give --input"
+        raise ConfigError(what, where="--dynamic-batch", hint=hint) from error
+    return made
 
 
 def _show(out: Console, found: Difference | None, otherwise: str) -> None:

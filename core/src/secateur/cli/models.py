@@ -34,6 +34,8 @@ class NamedModel:
     """Shape of one example without the batch axis; None if nobody said."""
     code: tuple[str, str]
     """Python that builds it again: the import line and the expression."""
+    inputs: Callable[[nn.Module], tuple[Any, ...]] | None = None
+    """What makes its example inputs, if a shape says too little."""
 
 
 def add_model(parser: argparse.ArgumentParser) -> None:
@@ -58,8 +60,8 @@ def add_input(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SHAPE",
-        help="sizes of an input, batch in front: 1,3,32,32, or 1,35:int64 for integers (repeatable; a registered model "
-        "knows its own)",
+        help="sizes of an input, batch in front: 1,3,32,32, or 1,35:int64 for integers; 2,1,8+2,1,8 is a tuple of two, "
+        "such as the states of an LSTM (repeatable; a registered model knows its own)",
     )
 
 
@@ -71,7 +73,7 @@ def build_model(name: str, model_args: Sequence[str] = (), seed: int = 0) -> Nam
     """
     import torch
 
-    arguments = dict(_argument(text) for text in model_args)
+    arguments = dict(key_value(text, "--model-args") for text in model_args)
     torch.manual_seed(seed)
     if ":" not in name:
         return _registered(name, arguments)
@@ -87,16 +89,21 @@ def build_model(name: str, model_args: Sequence[str] = (), seed: int = 0) -> Nam
 def example_inputs(built: NamedModel, texts: Sequence[str]) -> tuple[Any, ...]:
     """Random inputs for a model: of the shapes given, else one example of the registered shape.
 
-    `texts`: `"1,3,32,32"` each, `"1,35:int64"` for integers (zeros). Raises `ConfigError` for anything else.
+    `texts`: `"1,3,32,32"` each, `"1,35:int64"` for integers (zeros), joined by + for a tuple of tensors. Raises
+    `ConfigError` for anything else.
     """
     import torch
 
     if not texts:
+        if built.inputs is not None:
+            make = built.inputs
+            return tuple(_guarded(lambda: make(built.model), built.name, "making its inputs failed"))
         if built.input_shape is None:
             hint = "give --input, such as --input 1,3,224,224"
             raise ConfigError("nothing says what its input looks like", where=built.name, hint=hint)
         return (torch.randn(1, *built.input_shape),)
-    return tuple(_input(text) for text in texts)
+    made = [tuple(_input(part) for part in text.split("+")) for text in texts]
+    return tuple(parts[0] if len(parts) == 1 else parts for parts in made)
 
 
 def _seed(text: str) -> int:
@@ -126,10 +133,12 @@ def _input(text: str) -> Any:
         raise ConfigError(what, where="--input", hint="use smaller sizes") from error
 
 
-def _argument(text: str) -> tuple[str, Any]:
+def key_value(text: str, where: str) -> tuple[str, Any]:
+    """Read `KEY=VALUE`; a value that is no Python literal is taken as text. `where`: the option, for messages."""
     key, equals, value = text.partition("=")
     if not equals or not key.isidentifier():
-        raise ConfigError(f"{text!r} is not KEY=VALUE", where="--model-args", hint="such as num_classes=10")
+        hint = "such as num_classes=10" if where == "--model-args" else "such as limit=1000"
+        raise ConfigError(f"{text!r} is not KEY=VALUE", where=where, hint=hint)
     try:
         return key, ast.literal_eval(value)
     except (ValueError, SyntaxError):
@@ -146,7 +155,7 @@ def _registered(name: str, arguments: dict[str, Any]) -> NamedModel:
     model = _module(_call(entry.build, arguments, name), name)
     given = ", ".join(f"{key}={value!r}" for key, value in arguments.items())
     code = ("from secateur.plugins import current", f'current().models["{name}"].build({given})')
-    return NamedModel(name, model, entry.input_shape and tuple(entry.input_shape), code)
+    return NamedModel(name, model, entry.input_shape and tuple(entry.input_shape), code, entry.inputs)
 
 
 @contextmanager

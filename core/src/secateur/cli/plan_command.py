@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     with progress.status("measuring before and after"):
         before = size_of(built.model, inputs, arguments.builder)
         replay(built.model, plan)  # the model was built for this look and is not saved
-        after = size_of(built.model, inputs, arguments.builder)
+        after = size_of(built.model, plan.states.cut_inputs(inputs), arguments.builder)
     show_plan(out, built, plan)
     out.print(size_table(before, after))
     show_refusals(out, plan)

@@ -25,18 +25,28 @@ MOST_GROUPS = 8
 
 @frozen
 class Size:
-    """What a network holds and computes: parameters, multiply-accumulates of one example, bytes of its tensors."""
+    """What a network holds and computes: parameters, multiply-accumulates of one example, bytes of its tensors.
+
+    `noun`: what an example is, "example" or "token"; `batch`: how many of them its inputs hold.
+    """
 
     parameters: int
     macs: int
     bytes: int
+    noun: str = "example"
+    batch: int = 1
 
 
 def size_of(model: nn.Module, inputs: Any, builder: str) -> Size:
     """Measure a network; it is run once to record its graph."""
-    from secateur.measure import count_bytes, count_parameters, macs
+    from secateur.graph.capture import trace
+    from secateur.measure import count_bytes, count_parameters, macs_by_op
+    from secateur.measure.counts import batch_of
+    from secateur.plugins import current
 
-    return Size(count_parameters(model), macs(model, inputs, builder), count_bytes(model))
+    graph = trace(model, inputs, builder)
+    batch, total = batch_of(graph), sum(macs_by_op(graph, current().op_rules).values())
+    return Size(count_parameters(model), total // batch.count, count_bytes(model), batch.noun, batch.count)
 
 
 def units_and_dims(plan: Plan) -> str:
@@ -89,7 +99,7 @@ def show_refusals(out: Console, plan: Plan) -> None:
 
     from secateur.thinning.tables import refusal_groups
 
-    for caution in plan.cautions:
+    for caution in (*plan.cautions, *([str(plan.states)] if plan.states else [])):
         out.print(Text.assemble(("careful: ", "yellow"), caution))
     groups = refusal_groups(plan)
     if not groups:
@@ -103,7 +113,7 @@ def show_refusals(out: Console, plan: Plan) -> None:
         out.print(f"  … and {more} more groups; --explain NAME asks for one, --json FILE writes all", markup=False)
 
 
-def size_table(before: Size, after: Size, latency: Comparison | None = None, batch: int = 1) -> Table:
+def size_table(before: Size, after: Size, latency: Comparison | None = None) -> Table:
     """Before, after, and what is left."""
     from rich import box
     from rich.table import Table
@@ -117,11 +127,11 @@ def size_table(before: Size, after: Size, latency: Comparison | None = None, bat
         table.add_row(name, format(old, form), format(new, form), f"{new / old:.1%}" if old else "-")
 
     row("parameters", before.parameters, after.parameters, ",d")
-    row("MACs per example", before.macs, after.macs, ",d")
+    row(f"MACs per {before.noun}", before.macs, after.macs, ",d")
     row("weights and buffers, KB", before.bytes / 1000, after.bytes / 1000, ",.1f")
     if latency is not None:
         a, b = latency.a, latency.b
-        examples = "1 example" if batch == 1 else f"{batch} examples"
+        examples = f"{before.batch} {before.noun}{'' if before.batch == 1 else 's'}"
         left = f"{1 / latency.ratio:.1%}" if latency.ratio else "-"
         table.add_row(f"latency of {examples}, ms", f"{1e3 * a.median:.2f}", f"{1e3 * b.median:.2f}", left)
         spread = (f"{1e3 * each.low:.2f} to {1e3 * each.high:.2f}" for each in (a, b))

@@ -68,16 +68,17 @@ def run(arguments: argparse.Namespace) -> int:
         dense = _copy(model, built.name) if arguments.latency else None
     with progress.status("thinning" if arguments.no_verify else "thinning and verifying"):
         report = thin(model, plan, verify=not arguments.no_verify, example_inputs=inputs)
-        after = size_of(model, inputs, arguments.builder)
+        remaining = plan.states.cut_inputs(inputs)
+        after = size_of(model, remaining, arguments.builder)
     # No spinner here: it would take time of its own from what is timed.
-    latency = latency_pair(dense, model, inputs, repeats=50, warmup=5) if dense is not None else None
+    latency = latency_pair(dense, model, inputs, 50, warmup=5, inputs_of_b=remaining) if dense is not None else None
     save(arguments.output, model)
     if reporting is not None:
         with progress.status("writing the report"):
             reporting.write(report, latency)
     out.print(_what_left(built, plan), markup=False)
     show_zeros(out, plan)
-    out.print(size_table(before, after, latency, batch=_batch(inputs)))
+    out.print(size_table(before, after, latency))
     _show_proof(out, report)
     _show_output(out, built, arguments.output)
     if reporting is not None:
@@ -164,10 +165,6 @@ def _show_output(out: Console, built: NamedModel, path: str) -> None:
     out.print(f"\nwrote {path}, {Path(path).stat().st_size / 1000:,.1f} KB; load it with\n", markup=False)
     for line in ("import secateur", imports, f"model = secateur.load({path!r}, {expression})"):
         out.print(f"    {line}", markup=False, soft_wrap=True)
-
-
-def _batch(inputs: tuple[Any, ...]) -> int:
-    return int(inputs[0].shape[0])
 
 
 COMMAND: Final = Command(

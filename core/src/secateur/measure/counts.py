@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from attrs import frozen
+
 from secateur.graph.ir import Graph
 from secateur.records import OpRule
 
@@ -42,6 +44,33 @@ def macs_by_op(graph: Graph, rules: Mapping[str, OpRule]) -> dict[str, int]:
         if rule is not None and rule.macs is not None and not op.training:
             counted[op.name] = rule.macs(op, graph)
     return counted
+
+
+@frozen
+class Batch:
+    """What a recorded run worked on: `count` of them, and what one is called, "example" or "token"."""
+
+    count: int
+    noun: str
+
+
+def batch_of(graph: Graph) -> Batch:
+    """The batch of a recorded run: axis 0 of its first input.
+
+    If that is tokens (integers of two axes, time and batch in either order) and an output has an answer for each of
+    them, as a language model's [time, batch, words], it is all the tokens.
+    """
+    if not graph.inputs or not graph.values[graph.inputs[0]].shape:
+        return Batch(1, "example")
+    first = graph.values[graph.inputs[0]]
+    answers = [graph.values[name].shape for name in graph.outputs]
+    if (
+        first.dtype.startswith(("int", "uint"))
+        and len(first.shape) == 2
+        and any(len(shape) == 3 and tuple(shape[:2]) == tuple(first.shape) for shape in answers)
+    ):
+        return Batch(max(first.shape[0] * first.shape[1], 1), "token")
+    return Batch(max(first.shape[0], 1), "example")
 
 
 def macs(model: nn.Module, example_inputs: tuple[Any, ...] | Mapping[str, Any], builder: str = "trace") -> int:

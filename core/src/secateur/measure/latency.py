@@ -59,13 +59,16 @@ def latency(model: nn.Module, inputs: Any, *, repeats: int = 20, warmup: int = 3
         return Latency.of([run() for _ in range(repeats)])
 
 
-def latency_pair(a: nn.Module, b: nn.Module, inputs: Any, repeats: int = 20, *, warmup: int = 3) -> Comparison:
+def latency_pair(
+    a: nn.Module, b: nn.Module, inputs: Any, repeats: int = 20, *, warmup: int = 3, inputs_of_b: Any = None
+) -> Comparison:
     """Time two networks in turns, a b a b …, on the same inputs; see `latency`.
 
-    The ratio is taken within each turn, so that a machine that gets slower meanwhile does not favour either.
+    `inputs_of_b`: if they differ, as the smaller states of a thin recurrent network do. The ratio is taken within each
+    turn, so that a machine that gets slower meanwhile does not favour either.
     """
     _check(repeats, warmup)
-    first, second = _runner(a, inputs), _runner(b, inputs)
+    first, second = _runner(a, inputs), _runner(b, inputs if inputs_of_b is None else inputs_of_b)
     with ExitStack() as stack:
         stack.enter_context(quiet(a))
         stack.enter_context(quiet(b))

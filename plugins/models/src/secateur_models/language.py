@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from secateur.errors import ConfigError, suggestion
 
-__all__ = ["WordLanguageModel"]
+__all__ = ["WordLanguageModel", "example"]
 
 KINDS: dict[str, tuple[Callable[..., nn.RNNBase], dict[str, Any]]] = {
     "LSTM": (nn.LSTM, {}),
@@ -76,3 +77,12 @@ class WordLanguageModel(nn.Module):
         """
         out, after = self.rnn(self.drop(self.encoder(tokens)), hidden)
         return self.decoder(self.drop(out)), after
+
+
+def example(model: WordLanguageModel, time: int = 35, batch: int = 1) -> tuple[Tensor, Hidden]:
+    """Inputs for a word language model, which may be thin: random tokens (time, batch) and a state of its size."""
+    rnn = model.rnn
+    weight = model.encoder.weight
+    states = [torch.randn(rnn.num_layers, batch, rnn.hidden_size).to(weight) for _ in "hc"]
+    tokens = torch.randint(model.encoder.num_embeddings, (time, batch))
+    return tokens, (states[0], states[1]) if isinstance(rnn, nn.LSTM) else states[0]

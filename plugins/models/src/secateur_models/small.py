@@ -34,7 +34,8 @@ def secateur_models() -> Iterable[ModelEntry]:
             name="word_lm",
             build=word_lm,
             input_shape=None,
-            summary="A word language model: embedding, LSTM (or GRU, RNN), linear; give --input 35,20:int64.",
+            inputs=words,
+            summary="A word language model: embedding, LSTM (or GRU, RNN), linear; tokens are (time, batch).",
             tags=("language", "recurrent"),
         ),
     ]
@@ -59,3 +60,11 @@ def word_lm(**arguments: Any) -> nn.Module:
     from secateur_models.language import WordLanguageModel
 
     return WordLanguageModel(**arguments)
+
+
+def words(model: nn.Module) -> tuple[Any, ...]:
+    """35 words, one after another, and states that a word language model goes on from, as large as it takes them."""
+    from secateur_models.language import WordLanguageModel, example
+
+    assert isinstance(model, WordLanguageModel)
+    return example(model)
