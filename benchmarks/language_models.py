@@ -69,8 +69,8 @@ class Setting:
 
 
 SETTINGS = {
-    200: Setting(200, (5, 7), 2e-3, 0.5, 1e-4),
-    650: Setting(650, (3, 5), 1e-3, 0.6, 1e-4),
+    200: Setting(200, (5, 6), 2e-3, 0.5, 1e-4),
+    650: Setting(650, (2, 3), 1e-3, 0.6, 1e-4),
 }
 ROWS = (
     "base",
