@@ -14,8 +14,12 @@ if TYPE_CHECKING:
     from secateur.pictures.nodes import Node
 
 FONT = "Helvetica"
+MOST_CURVES = 700
+"""Lines between boxes that are drawn as curves: to lead more around the boxes takes minutes."""
 MOST_ROWS = 14
 """Dims in the legend."""
+MOST_PARAMETERS = 8
+"""Parameters and buffers in the table beside a box."""
 MOST_PASSING = 3
 """Modules in the last line of a box."""
 
@@ -28,7 +32,9 @@ def dot_of(drawing: Drawing, direction: str, legend: bool) -> str:
 def _body(drawing: Drawing, direction: str, legend: bool) -> Iterator[str]:
     across = "LR" if direction == "right" else "TB"
     yield f'graph [rankdir={across} fontname="{FONT}" fontsize=11 nodesep=0.25 ranksep=0.32 newrank=true pad=0.2'
-    yield '  bgcolor="white" nslimit=4 nslimit1=4 mclimit=0.5 class="secateur"];'
+    quick = "splines=line nslimit=1 nslimit1=1 mclimit=0.05 searchsize=3"
+    effort = "nslimit=4 nslimit1=4 mclimit=0.5" if len(drawing.lines) <= MOST_CURVES else quick
+    yield f'  bgcolor="white" {effort} class="secateur"];'
     yield f'node [shape=box style="rounded,filled" fontname="{FONT}" fontsize=11 margin="0.09,0.05" height=0.3'
     yield f'  width=0.5 fillcolor="{PLAIN}" color="{LINE}" fontcolor="{INK}" penwidth=1];'
     yield f'edge [color="{LINE}" arrowsize=0.6 penwidth=1.1];'
@@ -98,10 +104,11 @@ def _box(drawing: Drawing, position: int, path: str) -> Iterator[str]:
 def _rows(drawing: Drawing, position: int, path: str, letters: str) -> Iterator[str]:
     node = drawing.nodes[position]
     badge = f'  <font point-size="8" color="{FAINT}">{letters}</font>' if letters else ""
-    if node.name == node.head.name and not node.parameters:
+    module = node.head.module if node.name == node.head.name else node.name
+    if module in ("", path):
         yield f"<tr><td>{escape(node.kind)}{badge}</td></tr>"
     else:
-        title, does = _within(node.name, path), drawing.place(node)
+        title, does = _within(module, path), drawing.place(node)
         yield f"<tr><td><b>{escape(title)}</b>{badge}</td></tr>"
         if does.lower() != title:
             yield _quiet(does)
@@ -122,17 +129,27 @@ def _quiet(text: str) -> str:
 
 
 def _parameters(drawing: Drawing, position: int) -> Iterator[str]:
-    for name in drawing.nodes[position].parameters:
-        shape = drawing.graph.values[name].shape
-        widths = [drawing.widths.of_axis(name, axis) for axis in range(len(shape))]
-        text = f"{name}\\n{' × '.join(str(width.before) for width in widths)}"
-        if any(width.before != width.after for width in widths):
-            text += f"\\n→ {' × '.join(str(width.after) for width in widths)}"
-        yield (
-            f'{_quoted(f"p {name}")} [shape=note style="filled" fillcolor="{PLAIN}" color="{LINE}" fontsize=9 '
-            f'class="parameter" label="{escape(text)}"];'
-        )
-        yield f"{_quoted(f'p {name}')} -> {_quoted(f'n{position}')} [style=dashed arrowsize=0.4];"
+    """One table beside a box: a row for each parameter, a cell for each axis, in the colour of the dim along it."""
+    node = drawing.nodes[position]
+    if not node.parameters:
+        return
+    shown, module = node.parameters[:MOST_PARAMETERS], node.head.module
+    base = module.rpartition(".")[0] if node.passing else module
+    longest = max(len(drawing.graph.values[name].shape) for name in shown)
+    rows = []
+    for name in shown:
+        size = len(drawing.graph.values[name].shape)
+        cells = [drawing.axis(name, axis) for axis in range(size)]
+        widths = "".join(f'<td bgcolor="{fill}">{width}</td>' for width, fill in cells)
+        rest = f'<td colspan="{longest - size}"></td>' if longest > size else ""
+        rows.append(f'<tr><td align="left">{escape(_within(name, base))}</td>{widths}{rest}</tr>')
+    if len(node.parameters) > len(shown):
+        rows.append(f'<tr><td align="left">and {len(node.parameters) - len(shown)} more</td></tr>')
+    label = f'<<table border="0" cellborder="0" cellspacing="2" cellpadding="2">{"".join(rows)}</table>>'
+    box, table = _quoted(f"n{position}"), _quoted(f"p {position}")
+    yield f'{table} [fontsize=9 penwidth=0.6 margin="0.02,0.02" class="parameters" label={label}];'
+    yield f"{{ rank=same; {table}; {box}; }}"
+    yield f"{table} -> {box} [style=dashed arrowsize=0.5];"
 
 
 def _lines(drawing: Drawing) -> Iterator[str]:

@@ -125,6 +125,14 @@ class Drawing:
         """How a box is filled: one that stands for boxes of other widths and dims has no colour."""
         return Fill(OWN, LINE) if "…" in self.width(position) else self.fill(self.nodes[position].output)
 
+    def axis(self, name: str, axis: int) -> tuple[Width, str]:
+        """The width of one axis of a parameter, and the fill of the dim along it."""
+        width = self.widths.of_axis(name, axis)
+        if not width.dims:
+            return width, PLAIN
+        alone = len(width.dims) == 1 or sum(width.shares) > width.before  # of a product the first
+        return width, self.colours.get(self.folded.dim(width.dims[0]), OTHER).fill if alone else OWN
+
     def product(self, value: str) -> bool:
         """Whether each slice of a value belongs to several dims, as to a head and a place within it."""
         widths = [width for width in self.widths.of_value(value) if width.dims]
