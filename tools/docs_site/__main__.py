@@ -1,4 +1,4 @@
-"""Put together what the site is built from: the pages of docs/ and the reference, which is written here and now.
+"""Put together what the site is built from: docs/, the change log, and the reference, which is written here and now.
 
     python tools/docs_site FOLDER
 
@@ -12,18 +12,19 @@ import shutil
 import sys
 from pathlib import Path
 
-from pages import pages
-
-DOCS = Path(__file__).parents[2] / "docs"
+ROOT = Path(__file__).parents[2]
 
 
 def assemble(folder: Path) -> None:
-    """Copy the pages and write the reference into a folder that is made anew."""
+    """Copy the pages and write the reference, into a folder that is made anew."""
     if folder.exists():
         if not (folder / "reference" / "hooks.md").is_file():
             sys.exit(f"{folder} exists and was not made by this program: name another folder")
         shutil.rmtree(folder)
-    shutil.copytree(DOCS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    from pages import pages  # takes seconds: torch is loaded
+
+    shutil.copytree(ROOT / "docs", folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "CHANGELOG.md", folder / "changelog.md")
     (folder / "reference").mkdir()
     for name, text in pages().items():
         (folder / "reference" / name).write_text(text, encoding="utf-8")

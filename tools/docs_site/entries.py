@@ -8,17 +8,18 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import sources
-from texts import definition, fence, from_docstring
+from texts import fence, from_docstring, item
 
 WORD = re.compile(r"\b[A-Za-z_]+\b")
 
 
 def entry(thing: Any, name: str, links: Mapping[str, str], level: int = 2) -> str:
-    """The section: signature, docstring, fields, methods, and links to the types that the signature names."""
+    """The section: signature, docstring, fields, methods, and links to the types that they name."""
     node = sources.node_of(thing)
     written = _class(node, name) if isinstance(node, ast.ClassDef) else fence(sources.signature(name, node), "python")
     heading = f"{'#' * level} {name.rpartition('.')[2]} {{ #{anchor(name)} }}"
-    body = [heading, written, from_docstring(ast.get_docstring(node)), see(written, name, links)]
+    named = [field for field, _ in sources.fields(node)] if isinstance(node, ast.ClassDef) else []
+    body = [heading, written, from_docstring(ast.get_docstring(node)), see(" ".join([written, *named]), name, links)]
     if isinstance(node, ast.ClassDef):
         body += [*_fields(node), *_methods(node)]
     return "\n\n".join(part for part in body if part) + "\n"
@@ -46,13 +47,14 @@ def _class(node: ast.ClassDef, name: str) -> str:
 
 
 def _fields(node: ast.ClassDef) -> Iterable[str]:
-    listed = [definition(f"`{field}`", from_docstring(said)) for field, said in sources.fields(node)]
+    listed = [item(f"`{field}`", from_docstring(said)) for field, said in sources.fields(node)]
     return ["\n".join(listed)] if listed else []
 
 
 def _methods(node: ast.ClassDef) -> Iterable[str]:
+    """A list of them, each with its signature in one line."""
+    listed = []
     for shown, method in sources.methods(node):
-        yield definition(
-            f"`{' '.join(shown.split()).replace('( ', '(').replace(', )', ')')}`",
-            from_docstring(ast.get_docstring(method)),
-        )
+        line = " ".join(shown.split()).replace("( ", "(").replace(", )", ")")
+        listed.append(item(f"`{line}`", from_docstring(ast.get_docstring(method))))
+    return ["\n".join(listed)] if listed else []

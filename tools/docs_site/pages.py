@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import commands
@@ -79,7 +79,7 @@ def pages() -> dict[str, str]:
     links = _links()
     return {
         "hooks.md": _hooks_page(links),
-        "records.md": _listed("Records", records.__doc__, _records().items(), links, "records.md"),
+        "records.md": _records_page(links),
         "plugins.md": _authors_page(links),
         "python.md": _python_page(links),
         "commands.md": commands.page(),
@@ -113,11 +113,10 @@ def _laws(hook: str) -> str:
     return "\n".join(["`secateur plugins check` tries these laws on what it returns:", "", *lines])
 
 
-def _listed(
-    title: str, said: str | None, things: Iterable[tuple[str, Any]], links: Mapping[str, str], here: str
-) -> str:
-    near = {name: link.removeprefix(here) for name, link in links.items()}
-    return "\n\n".join([f"# {title}", from_docstring(said), *(entry(thing, name, near) for name, thing in things)])
+def _records_page(links: Mapping[str, str]) -> str:
+    near = {name: link.removeprefix("records.md") for name, link in links.items()}
+    entries = [entry(thing, f"secateur.records.{name}", near) for name, thing in _records().items()]
+    return "\n\n".join(["# Records", from_docstring(records.__doc__), *entries])
 
 
 def _authors_page(links: Mapping[str, str]) -> str:
@@ -137,8 +136,11 @@ def _python_page(links: Mapping[str, str]) -> str:
         if isinstance(thing, type):
             kind = "Errors" if issubclass(thing, Exception) else "Classes"
         families[kind].append(entry(thing, name, near, level=3))
-    parts = ["# Python", "All that `import secateur` gives. What those who write plugins meet stands in"]
-    parts[-1] += " [For authors of plugins](plugins.md); there, `secateur.hookimpl` marks what implements a hook."
+    parts = [
+        "# Python",
+        "All that `import secateur` gives. What those who write plugins meet stands in"
+        " [For authors of plugins](plugins.md); `secateur.hookimpl` marks a function as the implementation of a hook.",
+    ]
     for title, entries in families.items():
         parts += [f"## {title}", *entries]
     return "\n\n".join(parts)

@@ -40,9 +40,9 @@ def fence(code: str, language: str) -> str:
     return f"```{language}\n{code.rstrip()}\n```"
 
 
-def definition(term: str, text: str) -> str:
-    """An entry of a list of definitions."""
-    return f"{term}\n:   {textwrap.indent(text.strip() or '&nbsp;', '    ').strip()}\n"
+def item(term: str, text: str) -> str:
+    """An entry of a list: what is meant, and below it what is said of it."""
+    return f"- {term}  \n{textwrap.indent(text.strip(), '    ')}".rstrip() + "\n"
 
 
 def cell(text: str) -> str:
