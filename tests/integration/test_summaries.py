@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from typing import Any
 
@@ -372,8 +373,11 @@ def test_states_that_a_plan_cuts_are_cut() -> None:
 
     model = Recurrent()
     inputs = (torch.randn(5, 2, 6), (torch.zeros(1, 2, 8), torch.zeros(1, 2, 8)))
-    table = summaries.compare(model, secateur.plan(model, inputs), inputs)
-    assert row(table, "lstm")["MACs after"] == 5 * 2 * 4 * 4 * (6 + 4)
+    plan, thin = secateur.plan(model, inputs), copy.deepcopy(model)
+    secateur.thin(thin, plan, example_inputs=inputs)
+    for after in (plan, thin):
+        table = summaries.compare(model, after, inputs)
+        assert row(table, "lstm")["MACs after"] == 5 * 2 * 4 * 4 * (6 + 4)
 
 
 def test_rows_that_only_one_side_has() -> None:

@@ -13,6 +13,7 @@ from secateur.summaries.holdings import modules
 from secateur.summaries.table import Cell, Column, Row, Table
 from secateur.summaries.weights import percentiles, sparsity
 from secateur.thinning.plan import Plan
+from secateur.thinning.recipe import recipe_of
 from secateur.thinning.transaction import replay
 
 if TYPE_CHECKING:
@@ -37,16 +38,17 @@ def compare(
 
     `after`: a thinned model, or a `Plan` of the model `before`, which is carried out on a copy; neither model is
     changed. `kind`: which table. "compute" needs `example_inputs`; `after_inputs` are those of `after` if it takes
-    others (of a plan they are found: recurrent states that become smaller are cut). `options`: as of the function that
-    tells it; with `latency=True` both are timed in turns. Rows are matched by name, see `side_by_side`.
+    others (recurrent states that a plan, or what was done to `after`, makes smaller are cut anyhow). `options`: as of
+    the function that tells it; with `latency=True` both are timed in turns. Rows are matched by name, see
+    `side_by_side`.
 
     Raises `SecateurError` for an unknown kind, or if the model cannot be copied; `ThinError` for a plan that does not
     fit.
     """
     check_kind(kind, example_inputs)
+    if example_inputs is not None and after_inputs is None:
+        after_inputs = _cut(normalise_inputs(example_inputs), before, after)
     if isinstance(after, Plan):
-        if example_inputs is not None and after_inputs is None:
-            after_inputs = after.states.cut_inputs(normalise_inputs(example_inputs))
         after = planned(before, after)
     if kind == "compute":
         name = options.pop("name", None) or type(before).__name__
@@ -81,6 +83,15 @@ def check_kind(kind: str, example_inputs: Any) -> None:
         raise SecateurError(f"no kind {kind!r}", where="summary", hint=suggestion(kind, KINDS))
     if kind == "compute" and example_inputs is None:
         raise SecateurError("it takes example inputs", where="summary", hint="give what the model's forward takes")
+
+
+def _cut(inputs: Any, before: nn.Module, after: nn.Module | Plan) -> Any:
+    """The inputs for what comes after: states without the entries that left meanwhile."""
+    if isinstance(after, Plan):
+        return after.states.cut_inputs(inputs)
+    for step in recipe_of(after).steps[len(recipe_of(before).steps) :]:
+        inputs = step.states.cut_inputs(inputs)
+    return inputs
 
 
 def planned(model: nn.Module, plan: Plan) -> nn.Module:

@@ -22,10 +22,10 @@ class Measured:
     folds: bool
     rank: int
 
-    @property
-    def least(self) -> int:
-        """Columns that it needs."""
-        return min(self.natural, OTHERS if self.rank else NAMES) if self.folds else self.natural
+    def least(self, width: int) -> int:
+        """Columns that it needs; a name may have a third of the whole."""
+        room = OTHERS if self.rank else max(NAMES, width // 3)
+        return min(self.natural, room) if self.folds else self.natural
 
 
 def fitted(columns: Sequence[Measured], width: int | None) -> list[int | None]:
@@ -41,22 +41,23 @@ def fitted(columns: Sequence[Measured], width: int | None) -> list[int | None]:
     if width is None:
         return [column.natural for column in columns]
     kept = list(range(len(columns)))
+    least = [column.least(width) for column in columns]
 
     def spare() -> int:
-        return width - sum(columns[at].least for at in kept) - GAP * len(kept)
+        return width - sum(least[at] for at in kept) - GAP * len(kept)
 
     while spare() < 0:
         gone = max(kept, key=lambda at: (columns[at].rank, at))
         if not columns[gone].rank:
             break
         kept.remove(gone)
-    found: list[int | None] = [columns[at].least if at in kept else None for at in range(len(columns))]
-    texts = sorted((at for at in kept if columns[at].folds), key=lambda at: columns[at].natural - columns[at].least)
+    found: list[int | None] = [least[at] if at in kept else None for at in range(len(columns))]
+    texts = sorted((at for at in kept if columns[at].folds), key=lambda at: columns[at].natural - least[at])
     left = spare()
     for position, at in enumerate(texts):
-        most, least = columns[at].natural, min(columns[at].least, LEAST)
-        width_of = min(max(columns[at].least + left // (len(texts) - position), least), most)
-        left -= width_of - columns[at].least
+        given = max(least[at] + left // (len(texts) - position), min(least[at], LEAST))
+        width_of = min(given, columns[at].natural)
+        left -= width_of - least[at]
         found[at] = width_of
     return found
 

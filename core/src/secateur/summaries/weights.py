@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from secateur.graph.modules import modules_of
 from secateur.summaries.table import Cell, Column, Table
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor, nn
 
 STRUCTURES = ("filter", "channel", "kernel", "row", "column")
@@ -207,22 +209,25 @@ def _spread(tensor: Tensor) -> tuple[float | None, float | None, float | None, i
     """Mean, standard deviation, mean of |w|, and how many numbers are not finite; complex ones have no mean to tell."""
     import torch
 
-    odd = tensor.numel() - int(torch.isfinite(tensor).count_nonzero())
+    size = float(tensor.abs().mean(dtype=None if tensor.is_complex() else _wide(tensor)))
+    odd = 0 if math.isfinite(size) else tensor.numel() - int(torch.isfinite(tensor).count_nonzero())
     if tensor.is_complex():
-        return None, None, float(tensor.abs().mean()), odd
-    wide = tensor if tensor.dtype == torch.float64 else tensor.float()
-    if tensor.numel() < 2:
-        return float(wide.mean()), None, float(wide.abs().mean()), odd
-    std, mean = torch.std_mean(wide)
-    return float(mean), float(std), float(wide.abs().mean()), odd
+        return None, None, size, odd
+    wide = tensor.to(_wide(tensor))
+    std = float(wide.std()) if tensor.numel() > 1 else None
+    return float(wide.mean()), std, size, odd
+
+
+def _wide(tensor: Tensor) -> torch.dtype:
+    """The type in which sums over a tensor are taken: single precision at least."""
+    import torch
+
+    return torch.float64 if tensor.dtype == torch.float64 else torch.float32
 
 
 def _percentile(tensor: Tensor, q: float) -> float:
-    import torch
-
     sizes = (tensor.to_dense() if tensor.is_sparse else tensor).abs()
-    wide = sizes if sizes.dtype == torch.float64 else sizes.float()
-    values = wide.cpu().numpy().reshape(-1)
+    values = sizes.to(_wide(sizes)).cpu().numpy().reshape(-1)
     if np.isnan(values).any():
         return float("nan")
     return float(np.percentile(values, q, overwrite_input=True))
