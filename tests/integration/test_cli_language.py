@@ -53,11 +53,12 @@ def test_it_is_thinned_timed_and_written_in_every_form(here: Path, capsys: pytes
     assert f"MACs per token {MACS:,} {HALF:,}" in out
     assert "latency of 35 tokens, ms" in out
     assert "masked and thinned outputs differ by" in out
-    kinds = ["thin.py", "thin.pt2"]
+    kinds, few = ["thin.py", "thin.pt2"], ["--input", "4,2:int64", "--input", "2,2,8+2,2,8"]
     if all(find_spec(name) is not None for name in ("onnx", "onnxscript", "onnxruntime")):
         kinds.append("thin.onnx")
     for kind in kinds:
-        assert main(["export", *MODEL, "--weights", "thin.safetensors", "-o", kind]) == 0
+        given = [] if kind == "thin.py" else few
+        assert main(["export", *MODEL, "--weights", "thin.safetensors", "-o", kind, *given]) == 0
         assert "outputs of the model and of what was written: " in said(capsys)
         assert (here / kind).is_file()
 
