@@ -49,6 +49,7 @@ def analyse(
     memory: int = MEMORY,
     builder: str = "trace",
     replay: bool = True,
+    fuse: bool = True,
     progress: bool = False,
 ) -> Sensitivity:
     """Evaluate a network with a share of one dim, or of one tensor, set to zero, for each of them at each level.
@@ -63,14 +64,15 @@ def analyse(
 
     `results`: a CSV (or `.jsonl`) file that every result is appended to as it comes; called again with the same
     settings, the analysis goes on. `jobs`: processes. `memory`: bytes in which batches and activations may be kept.
-    `replay`: do again only what a choice changes of the forward; the results are those of evaluating it all. Where that
-    is not possible it is said in the result's `how` and `notes`.
+    `replay`: do again only what a choice changes of the forward; the results are those of evaluating it all, to the
+    last bit without `fuse`, which folds batch norms into convolutions for that and rounds in other places. Where a
+    forward cannot be done again in part it is said in the result's `how` and `notes`.
 
     The model is never touched. Raises `ConfigError` for bad settings, `PlanError` for unknown names, `SecateurError`
     for an evaluation that fails or gives no number, `CaptureError` if the model does not run.
     """
     _check_positive(jobs=jobs, memory=memory)
-    source = Source.of(data, measure, memory, replay)
+    source = Source.of(data, measure, memory, replay, fuse)
     kind, shares = check_by(by), check_levels(levels)
     globs = [names] if isinstance(names, str) else list(names)
     inputs, coupling = normalise_inputs(example_inputs), None

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from secateur.errors import DataError, SecateurError
-from secateur.sensitivity.tape import tensors_of
+from secateur.sensitivity.tape import mapped, tensors_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,6 +95,13 @@ class Batch:
     def tensors(self) -> list[Tensor]:
         """The tensors among the arguments, in order."""
         return list(tensors_of((self.args, self.kwargs)))
+
+    def copied(self) -> tuple[Any, Any]:
+        """Copies of the arguments: a forward may change its inputs."""
+        import torch
+
+        made = mapped((self.args, self.kwargs), lambda x: x.clone() if isinstance(x, torch.Tensor) else x)
+        return made[0], made[1]
 
     @property
     def form(self) -> Any:

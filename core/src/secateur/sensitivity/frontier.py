@@ -55,7 +55,8 @@ def part_of(tape: Tape, names: Collection[str]) -> Part:
         if earlier < 0 or earlier >= start:
             raise NotReplayableError("it changes views of one memory in place")
         start = earlier
-    beside = tuple(i for i in range(start, count) if i not in set(again))
+    those = set(again)
+    beside = tuple(i for i in range(start, count) if i not in those and not tape.calls[i].derives)
     return Part(start, beside, tuple(again), frozenset(reads), frozenset(crossing), not dirty.isdisjoint(tape.results))
 
 
@@ -90,7 +91,7 @@ class Frontier:
     def advance(self, to: int) -> None:
         """Go on to a call, with the network's own weights."""
         env = {**self.tape.held, **self.env}
-        self.tape.play(env, range(self.position, to))
+        self.tape.play(env, self.tape.steps(self.position, to))
         self.env = {slot: env[slot] for slot in env if slot not in self.tape.held and self.tape.last[slot] >= to}
         self.position = to
 

@@ -42,16 +42,18 @@ class Source:
     memory: int
     replay: bool = True
     """Whether only what changes may be done again."""
+    fuse: bool = True
+    """Whether calls may be fused for that, which rounds in other places."""
 
     @classmethod
-    def of(cls, data: Any, measure: Measure, memory: int, replay: bool) -> Source:
+    def of(cls, data: Any, measure: Measure, memory: int, replay: bool = True, fuse: bool = True) -> Source:
         """From batches, a `DataSplit` or a function; anything else is a `DataError`."""
         if isinstance(data, DataSplit):
-            return cls(None, Split(data), measure, memory, replay)
+            return cls(None, Split(data), measure, memory, replay, fuse)
         if isinstance(data, Iterable) and not isinstance(data, str | Mapping):
-            return cls(None, data, measure, memory, replay)
+            return cls(None, data, measure, memory, replay, fuse)
         if callable(data):
-            return cls(data, (), measure, memory, replay)
+            return cls(data, (), measure, memory, replay, fuse)
         what = f"expected batches or a function evaluate(model), got {type(data).__name__}"
         raise DataError(what, where="data", hint="give a DataLoader, a list of (inputs, targets), or a function")
 
@@ -76,7 +78,7 @@ class Source:
             return ByFunction(twin, self.evaluate)
         if not self.replay:
             return ByForward(twin, batches, self.measure)
-        return ByReplay(twin, batches, self.measure, self.memory)
+        return ByReplay(twin, batches, self.measure, self.memory, self.fuse)
 
 
 @frozen(eq=False)

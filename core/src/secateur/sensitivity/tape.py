@@ -43,6 +43,8 @@ class Call:
     """The slot of each tensor of the result, None for one that was there before."""
     changes: frozenset[int]
     """Groups of slots in one memory."""
+    derives: bool = False
+    """Whether it makes weights of weights: its results are held, and done again only if these change."""
 
     def do(self, env: Environment) -> None:
         """Do it with the tensors of an environment, and put there what it makes."""
@@ -101,6 +103,11 @@ class Tape:
             slot: tensor.clone() if self.group[slot] in changed else tensor
             for slot, tensor in zip(self.inputs, inputs, strict=True)
         }
+
+    def steps(self, start: int = 0, stop: int | None = None) -> list[int]:
+        """The positions of some calls, without those whose results are held."""
+        end = len(self.calls) if stop is None else stop
+        return [position for position in range(start, end) if not self.calls[position].derives]
 
     def play(self, env: Environment, positions: Sequence[int]) -> None:
         """Do some calls, in an environment that has what they read; what no later call reads is dropped."""
