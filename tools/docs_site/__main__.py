@@ -17,16 +17,16 @@ ROOT = Path(__file__).parents[2]
 
 def assemble(folder: Path) -> None:
     """Copy the pages and write the reference, into a folder that is made anew."""
-    if folder.exists():
-        if not (folder / "reference" / "hooks.md").is_file():
-            sys.exit(f"{folder} exists and was not made by this program: name another folder")
-        shutil.rmtree(folder)
+    if folder.exists() and not (folder / "reference" / "hooks.md").is_file():
+        sys.exit(f"{folder} exists and was not made by this program: name another folder")
     from pages import pages  # takes seconds: torch is loaded
 
+    written = pages()
+    shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(ROOT / "docs", folder, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "CHANGELOG.md", folder / "changelog.md")
     (folder / "reference").mkdir()
-    for name, text in pages().items():
+    for name, text in written.items():
         (folder / "reference" / name).write_text(text, encoding="utf-8")
 
 
