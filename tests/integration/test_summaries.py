@@ -295,7 +295,7 @@ def test_a_module_has_its_own_time_only() -> None:
     taken = dict(zip(table.column("module"), table.column("latency"), strict=True))
     assert taken["inside.0"] >= 20
     assert taken["inside.1"] >= 12
-    assert 4 <= taken["(model)"] < taken["inside.1"]
+    assert 4 <= taken["(model)"] < 4 + 20 + 12  # with those inside it would be more
     assert table.totals["latency"] == pytest.approx(sum(taken.values()))
     assert sum(table.column("share of latency")) == pytest.approx(1)  # type: ignore[arg-type]
     assert table.notes[-1].startswith("the whole forward, timed by itself in between: ")
@@ -356,8 +356,8 @@ def test_before_and_after(given: str) -> None:
 
 
 def test_before_and_after_are_timed_in_turns() -> None:
-    table = summaries.compare(Sleeper(0.02), Sleeper(0.005), (torch.ones(2),), latency=True, repeats=2, warmup=0)
-    assert table.totals["latency before"] >= 20  # type: ignore[operator]
+    table = summaries.compare(Sleeper(0.05), Sleeper(0.005), (torch.ones(2),), latency=True, repeats=2, warmup=0)
+    assert table.totals["latency before"] >= 50  # type: ignore[operator]
     assert table.totals["latency left"] < 0.9  # type: ignore[operator]
 
 
