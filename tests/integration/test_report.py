@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from html.parser import HTMLParser
+from importlib.resources import files
 from itertools import pairwise
 from pathlib import Path
 
@@ -333,6 +334,44 @@ def test_tables_and_headings_are_accessible() -> None:
     assert all(a.get("role") == "region" and a.get("aria-label") for a in page.attributes("div") if "tabindex" in a)
 
 
+TEXTS = {
+    "ink": ("paper", "card", "faint", "bad-bg"),
+    "soft": ("paper", "card", "faint"),
+    "accent": ("paper", "card"),
+    "good": ("good-bg",),
+    "bad": ("bad-bg",),
+    "even": ("even-bg",),
+    "key": ("faint",),
+    "str": ("faint",),
+    "num": ("faint",),
+}
+"""Colours of texts, and the grounds that they stand on."""
+
+
+@pytest.mark.parametrize("scheme", [0, 1, 2], ids=["light", "dark", "print"])
+def test_texts_can_be_told_from_their_ground(scheme: int) -> None:
+    style = (files("secateur.report") / "templates" / "report.css").read_text(encoding="utf-8")
+    colours = dict(re.findall(r"--([\w-]+):(#[0-9a-f]{3,6})\b", re.findall(r":root\{(.*?)\}", style)[scheme]))
+    for text, grounds in TEXTS.items():
+        for ground in grounds:
+            assert contrast(colours[text], colours[ground]) >= 4.5, (text, ground)  # WCAG 2.2, 1.4.3
+    for line in ("s0", "s1", "s2", "s3"):
+        assert contrast(colours[line], colours["card"]) >= 3  # 1.4.11
+
+
+def contrast(one: str, other: str) -> float:
+    """The contrast ratio of two colours, by WCAG 2.2."""
+
+    def luminance(colour: str) -> float:
+        digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+        parts = [int(digits[n : n + 2], 16) / 255 for n in (0, 2, 4)]
+        red, green, blue = (p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
 def test_a_failed_proof_is_the_first_thing_seen() -> None:
     page = Page(to_html(ReportContent(title="t", proofs=(Proof("Masked", "It differs.", 0.3, 1.0, 1e-4),))))
     assert [a for a in page.attributes("p") if a.get("class") == "verdict bad"]
@@ -459,6 +498,32 @@ def test_reasons_are_grouped_whatever_the_place() -> None:
     ]
     assert [held.place for held in found[0].held] == [f"{n}.norm (net.py:3)" for n in range(3)]
     assert {held.operation for held in found[0].held} == {"layer_norm"}
+
+
+def test_an_axis_is_told_once_for_each_reason() -> None:
+    reasons = tuple(f"layer_norm averages over it, in layer_norm at {n}.norm (net.py:{n})" for n in range(3))
+    (stay,) = stays_of([Refusal("stem.weight", 0, 8, 8, reasons), Refusal("stem.bias", 0, 8, 8, reasons[:1])])
+    assert [(held.parameter, held.place, held.more) for held in stay.held] == [
+        ("stem.weight", "0.norm (net.py:0)", 2),
+        ("stem.bias", "0.norm (net.py:0)", 0),
+    ]
+    page = Page(to_html(ReportContent(title="t", stays=(stay,))))
+    assert "layer_norm averages over it 2 axes" in page.words
+    assert "0.norm (net.py:0)and 2 more places" in page.words
+
+
+def test_of_many_partners_some_are_named() -> None:
+    dim = Pruned("stem", 1200, 600, 0, tuple(f"block{n}" for n in range(9)), "renormalises")
+    words = Page(to_html(ReportContent(title="t", pruned=(dim,)))).words
+    assert "stem renormalises; with block0, block1, block2, block3 and 5 more 600 / 1,200 50.0 %" in words
+
+
+def test_a_wide_picture_is_not_made_unreadably_small() -> None:
+    def boxes(width: int) -> list[dict[str, str | None]]:
+        svg = f'<?xml version="1.0"?><svg role="img" width="{width}pt" height="9pt"/>'
+        return Page(to_html(ReportContent(title="t", picture=Picture(svg=svg)))).attributes("input")
+
+    assert ["checked" in box for width in (600, 5000) for box in boxes(width)] == [True, False]
 
 
 def test_reasons_of_any_form_are_kept() -> None:

@@ -55,6 +55,8 @@ class Held:
     indices: int
     operation: str = ""
     place: str = ""
+    more: int = 0
+    """How many further places hold it for the same reason."""
 
 
 @frozen
@@ -85,7 +87,7 @@ class Proof:
 
 @frozen
 class Tally:
-    """What one module holds and computes for one example, without the modules within it; `shape` of its output."""
+    """What one module holds and computes itself, without the modules within it; `shape` of its output."""
 
     parameters: int
     macs: int
@@ -199,6 +201,8 @@ class ReportContent:
     """The same as the charts, as numbers."""
     picture: Picture = field(factory=Picture)
     modules: tuple[Module, ...] = ()
+    per: str = "example"
+    """What multiply-accumulates are counted for one of."""
     timing: Timing | None = None
     untimed: str = ""
     """Why there is no timing."""

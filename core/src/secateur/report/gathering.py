@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from attrs import evolve
+
 from secateur.coupling.refusals import Refusal
 from secateur.graph.ir import Graph
 from secateur.graph.modules import modules_of
@@ -63,16 +65,17 @@ def _note(dim: Any) -> str:
 
 def stays_of(refusals: Iterable[Refusal]) -> tuple[Stay, ...]:
     """What stays, by reason; the reason that most axes have comes first."""
-    grouped: dict[str, list[Held]] = {}
+    grouped: dict[str, dict[tuple[str, int], Held]] = {}
     for refusal in refusals:
         for number, text in enumerate(refusal.reasons):
             reason, operation, place = split_reason(text)
             if number and not operation:
                 continue
-            held = Held(refusal.parameter, refusal.axis, refusal.size, refusal.indices, operation, place)
-            grouped.setdefault(reason, []).append(held)
+            axes, axis = grouped.setdefault(reason, {}), (refusal.parameter, refusal.axis)
+            first = Held(*axis, refusal.size, refusal.indices, operation, place)
+            axes[axis] = evolve(axes[axis], more=axes[axis].more + 1) if axis in axes else first
     order = sorted(grouped, key=lambda reason: -len(grouped[reason]))
-    return tuple(Stay(reason, tuple(grouped[reason])) for reason in order)
+    return tuple(Stay(reason, tuple(grouped[reason].values())) for reason in order)
 
 
 def split_reason(text: str) -> tuple[str, str, str]:

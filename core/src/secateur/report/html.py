@@ -6,6 +6,8 @@ import base64
 import hashlib
 import json
 import os
+import re
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +23,8 @@ from secateur.report.yaml_text import coloured
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+WIDE = 1400
+"""A picture that is wider is not made fit into the page unless that is asked for: it could not be read."""
 TEMPLATES = files("secateur.report") / "templates"
 
 
@@ -46,22 +50,33 @@ def to_html(content: ReportContent) -> str:
             groups=groups(content.modules),
             whole=(total([m.before for m in content.modules]), total([m.after for m in content.modules])),
             picture=_picture(content.picture),
+            wide=_width(content.picture) > WIDE,
             ruler=ruler([(10.0**n, f"1e{n}" if n else "1") for n in range(-16, 1, 4)]),
         )
     )
 
 
+@cache
 def _environment() -> Environment:
     from jinja2 import Environment, FunctionLoader, StrictUndefined
 
     made = Environment(
         loader=FunctionLoader(_read), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.filters.update(
-        spelled=spelled, exactly=exactly, scientific=scientific, change=change, coloured=coloured, share=_share,
-        json=_json, shape=_shape, on_ruler=_on_ruler,
-        sentence=sentence, first_value=first_value,
-    )  # fmt: skip
+    made.filters |= {
+        "change": change,
+        "coloured": coloured,
+        "exactly": exactly,
+        "first_value": first_value,
+        "json": _json,
+        "number": "{:,}".format,
+        "on_ruler": _on_ruler,
+        "scientific": scientific,
+        "sentence": sentence,
+        "shape": _shape,
+        "share": _share,
+        "spelled": spelled,
+    }
     return made
 
 
@@ -78,6 +93,12 @@ def _policy(script: str) -> str:
 def _picture(picture: Picture) -> str:
     """The picture as an address that holds it: as an image it can run nothing, whatever it contains."""
     return f"data:image/svg+xml;base64,{base64.b64encode(picture.svg.encode()).decode()}" if picture.svg else ""
+
+
+def _width(picture: Picture) -> float:
+    """What a picture says of its width, 0 if nothing."""
+    found = re.search(r"<svg[^>]*\swidth=\"([\d.]+)", picture.svg)
+    return float(found[1]) if found else 0.0
 
 
 def _on_ruler(proof: Proof) -> tuple[float, float]:

@@ -73,6 +73,7 @@ def run_content(
         history=sheet(epochs, run.task.metric, judged) if epochs else None,
         picture=picture_of(before.graph, plans[0]) if whole else picture_of(after.graph, None),
         modules=modules_between(before.modules, after.modules),
+        per=run.task.per,
         timing=None if summary is None else _timing(summary, run.model),
         untimed="It is timed when the run is finished.",
         configuration=configuration,
@@ -100,10 +101,12 @@ def _figures(run: Run, summary: Summary | None, judged: str, before: Network, af
     if summary is not None:
         timed = summary.latency
         found.append(Figure("Latency", timed.a.median, timed.b.median, "seconds", note="median"))
-        final = summary.final if summary.valid is None else summary.valid
-        found.append(_judged(metric, summary.dense, final.metric, f"{judged}: best dense, final"))
-        if summary.valid is not None:
-            found.append(_judged(metric, None, summary.final.metric, "final", "Test "))
+        if summary.valid is None:
+            found.append(_judged(metric, summary.dense, summary.final.metric, f"{judged}: best dense, final"))
+        else:
+            test = spelled(summary.final.metric, unit_of(metric))
+            note = f"{judged}: best dense, final; {test} on test"
+            found.append(_judged(metric, summary.dense, summary.valid.metric, note))
     elif run.results:
         dense = metric.best([epoch.valid.metric for epoch in run.results if not epoch.pruned])
         found.append(_judged(metric, dense, run.results[-1].valid.metric, f"{judged}: best dense, last"))
@@ -114,8 +117,8 @@ def _figures(run: Run, summary: Summary | None, judged: str, before: Network, af
     return found
 
 
-def _judged(metric: Metric, dense: float | None, final: float, note: str, prefix: str = "") -> Figure:
-    name = f"{prefix}{metric.name}".capitalize()
+def _judged(metric: Metric, dense: float | None, final: float, note: str) -> Figure:
+    name = metric.name.capitalize()
     return Figure(name, dense, final, unit_of(metric), "more" if metric.higher_is_better else "less", note)
 
 

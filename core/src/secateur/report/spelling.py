@@ -121,12 +121,12 @@ def duration(seconds: float) -> str:
 
 
 def sentence(text: str) -> str:
-    """A text that begins with a capital letter.
+    """A text that begins with a capital letter, unless it begins with the name of an operation.
 
-    >>> sentence("it is an output of the model")
-    'It is an output of the model'
+    >>> sentence("it is an output of the model"), sentence("layer_norm averages over it")
+    ('It is an output of the model', 'layer_norm averages over it')
     """
-    return text[:1].upper() + text[1:]
+    return text[:1].upper() + text[1:] if text.partition(" ")[0].isalpha() else text
 
 
 def scientific(value: float | None) -> str:
