@@ -187,3 +187,47 @@ def test_one_unit_stays_of_those_that_are_small(tmp_path: Path) -> None:
         model.rnn.bias_hh_l0[3] = 1e-5
     train(tmp_path, model, "Adam, slow", SMALL, SMALL_DUE + THIN_NEXT, epochs=2)
     assert model.rnn.hidden_size == 1
+
+
+# ------------------------------------------------------------------------------------- units that are zero already
+
+
+def zeroed(kind: str, tied: bool, *places: tuple[str, int, list[int]]) -> nn.Module:
+    model = language_model(kind, tied).eval()
+    parameters = dict(model.named_parameters())
+    with torch.no_grad():
+        for name, axis, indices in places:
+            parameters[name].index_fill_(axis, torch.tensor(indices), 0)
+    return model
+
+
+def whole(kind: str, tied: bool, *units: int) -> list[tuple[str, int, list[int]]]:
+    """All slices of some units."""
+    return [(*place, indices) for unit in units for place, indices in by_hand(kind, tied, unit).items()]
+
+
+@pytest.mark.parametrize(("kind", "tied"), FORMS)
+def test_units_of_zeros_leave_with_their_states(kind: str, tied: bool) -> None:
+    words = [] if tied else [("encoder.weight", 1, [2, 5]), ("rnn.weight_ih_l0", 1, [2, 5])]
+    model = zeroed(kind, tied, *whole(kind, tied, 1, 4), *words)
+    tokens, states = with_states(model, text(4))
+    given = tuple(torch.randn_like(s) for s in states) if isinstance(states, tuple) else torch.randn_like(states)
+    wanted = model(tokens, given)[0]
+    plan = secateur.plan_zeros(model, (tokens, given))
+    expected = {"rnn": [1, 4]} | ({} if tied else {"encoder": [2, 5]})
+    assert {dim.name: dim.leaving.tolist() for dim in plan.dims} == expected
+    report = secateur.thin(model, plan)
+    assert report.difference is not None
+    assert report.difference.relative < 1e-12
+    torch.testing.assert_close(model(*plan.states.cut_inputs((tokens, given)))[0], wanted, rtol=1e-11, atol=1e-13)
+    assert model.rnn.hidden_size == UNITS - 2
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN_TANH"])
+@pytest.mark.parametrize("silenced", ["rows", "columns"])
+def test_units_that_are_zero_in_part_stay(kind: str, silenced: str) -> None:
+    """With zero rows an LSTM's unit passes on the state it was given; without readers it could leave, but is not found."""
+    places = [place for place in whole(kind, False, 1, 4) if (place[1] == 1) == (silenced == "columns")]
+    model = zeroed(kind, False, *places)
+    plan = secateur.plan_zeros(model, with_states(model, text(4)))
+    assert not plan.cuts

@@ -28,10 +28,10 @@ def reference(model: nn.Module, plan: Plan, inputs: Any) -> list[Tensor]:
     """The outputs of the masked network; the model is as it was afterwards. What the forward raises is raised.
 
     For a plan made from zeros they are those of the network as it is. Recurrent states go in with zeros where entries
-    leave, and come out without these.
+    leave (for a plan made from zeros as they are: nothing reads them), and come out without these.
     """
     if plan.silenced is not None:
-        return outputs(model, inputs)
+        return plan.states.cut_outputs(outputs(model, inputs))
     given = plan.states.masked_inputs(inputs)
     with zeroed(model, plan):
         made = _counting(model, plan, given) if plan.counted or plan.scales else outputs(model, given)

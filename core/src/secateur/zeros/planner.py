@@ -40,7 +40,9 @@ def plan_zeros(
     A unit leaves if nothing that stays reads it with a weight other than zero, or if what it emits is a constant (its
     own weights are zero, or all it reads is constant) which can be added to the biases of its readers. That holds for
     all inputs of the model, in eval mode: constants are found by a run with unknown inputs, not by trying some. `thin`
-    applies the plan and compares with the model as it is.
+    applies the plan and compares with the model as it is. A recurrent layer is looked at as a whole: a hidden unit, or
+    a feature that it reads, leaves if all weights that write it and all that read it are zero; so do the entries of
+    the states that the model takes and returns.
 
     Where adding a constant to a bias is not exact (a convolution pads with zeros, there is no bias), the units stay;
     `plan.silenced.remnants` says why, and by how much the outputs on the example inputs would change, relative to the
@@ -52,7 +54,7 @@ def plan_zeros(
     """
     _check_accept(accept)
     inputs = normalise_inputs(example_inputs)
-    coupling = couple(model, inputs, builder, states=False)
+    coupling = couple(model, inputs, builder)
     kept = ratios_of(coupling.dims, 0.5, keep, coupling.staying) == 0
     runner = Runner.of(model, inputs, coupling, builder)
     try:
