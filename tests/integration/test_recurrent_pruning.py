@@ -226,7 +226,7 @@ def test_units_of_zeros_leave_with_their_states(kind: str, tied: bool) -> None:
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN_TANH"])
 @pytest.mark.parametrize("silenced", ["rows", "columns"])
 def test_units_that_are_zero_in_part_stay(kind: str, silenced: str) -> None:
-    """With zero rows an LSTM's unit passes on the state it was given; without readers it could leave, but is not found."""
+    """With zero rows an LSTM's unit passes on the state it was given; without readers it could leave: not found."""
     places = [place for place in whole(kind, False, 1, 4) if (place[1] == 1) == (silenced == "columns")]
     model = zeroed(kind, False, *places)
     plan = secateur.plan_zeros(model, with_states(model, text(4)))
