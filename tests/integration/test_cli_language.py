@@ -48,11 +48,12 @@ def test_without_a_state_the_units_stay(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_it_is_thinned_timed_and_written_in_every_form(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["thin", *MODEL, "--latency", "-o", "thin.safetensors"]) == 0
+    assert main(["thin", *MODEL, "--latency", "--report", "thin.html", "-o", "thin.safetensors"]) == 0
     out = said(capsys)
     assert f"MACs per token {MACS:,} {HALF:,}" in out
     assert "latency of 35 tokens, ms" in out
     assert "masked and thinned outputs differ by" in out
+    assert "per token" in (here / "thin.html").read_text(encoding="utf-8")
     kinds, few = ["thin.py", "thin.pt2"], ["--input", "4,2:int64", "--input", "2,2,8+2,2,8"]
     if all(find_spec(name) is not None for name in ("onnx", "onnxscript", "onnxruntime")):
         kinds.append("thin.onnx")

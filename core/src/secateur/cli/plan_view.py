@@ -40,13 +40,13 @@ class Size:
 def size_of(model: nn.Module, inputs: Any, builder: str) -> Size:
     """Measure a network; it is run once to record its graph."""
     from secateur.graph.capture import trace
-    from secateur.measure import count_bytes, count_parameters, macs_by_op
-    from secateur.measure.counts import batch_of
+    from secateur.measure import count_bytes, count_parameters
+    from secateur.measure.counts import batch_of, macs_each
     from secateur.plugins import current
 
     graph = trace(model, inputs, builder)
-    batch, total = batch_of(graph), sum(macs_by_op(graph, current().op_rules).values())
-    return Size(count_parameters(model), total // batch.count, count_bytes(model), batch.noun, batch.count)
+    batch, macs = batch_of(graph), macs_each(graph, current().op_rules)
+    return Size(count_parameters(model), macs, count_bytes(model), batch.noun, batch.count)
 
 
 def units_and_dims(plan: Plan) -> str:

@@ -42,14 +42,16 @@ class Reporting:
     @classmethod
     def begin(cls, arguments: argparse.Namespace, built: NamedModel, inputs: tuple[Any, ...]) -> Reporting:
         """Look at the dense network."""
+        from secateur.measure.counts import macs_each
         from secateur.plugins import current
         from secateur.report.network import look
 
-        return cls(arguments, built, inputs, look(built.model, inputs, current(), arguments.builder))
+        return cls(arguments, built, inputs, look(built.model, inputs, current(), arguments.builder, macs_each))
 
     def write(self, report: Report, latency: Comparison | None) -> None:
         """Look at the thin network and write the report."""
         from secateur.graph.nested import tensors_in
+        from secateur.measure.counts import macs_each
         from secateur.plugins import current
         from secateur.report import write_html
         from secateur.report.network import look
@@ -61,7 +63,7 @@ class Reporting:
             built.name,
             report,
             self.before,
-            look(built.model, report.plan.states.cut_inputs(self.inputs), plugins, arguments.builder),
+            look(built.model, report.plan.states.cut_inputs(self.inputs), plugins, arguments.builder, macs_each),
             built.model,
             plugins=plugins,
             latency=latency,

@@ -73,6 +73,11 @@ def batch_of(graph: Graph) -> Batch:
     return Batch(max(first.shape[0], 1), "example")
 
 
+def macs_each(graph: Graph, rules: Mapping[str, OpRule]) -> int:
+    """Multiply-accumulates of one example or token, as `batch_of` counts them."""
+    return sum(macs_by_op(graph, rules).values()) // batch_of(graph).count
+
+
 def macs(model: nn.Module, example_inputs: tuple[Any, ...] | Mapping[str, Any], builder: str = "trace") -> int:
     """Multiply-accumulates of one example, from a recorded run; see `count_macs`.
 

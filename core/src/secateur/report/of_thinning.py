@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from secateur.measure import Comparison
+from secateur.measure.counts import batch_of
 from secateur.plugins import PluginManager
 from secateur.report.content import Figure, Proof, ReportContent
 from secateur.report.drawn import picture_of
@@ -38,7 +39,7 @@ def thinning_content(
     plan = report.plan
     figures = [
         Figure("Parameters", before.parameters, after.parameters, "count"),
-        Figure("Multiply-accumulates", before.macs, after.macs, "count", note="per example"),
+        Figure("Multiply-accumulates", before.macs, after.macs, "count", note=f"per {batch_of(before.graph).noun}"),
     ]
     if latency is not None:
         figures.append(Figure("Latency", latency.a.median, latency.b.median, "seconds", note="median"))
