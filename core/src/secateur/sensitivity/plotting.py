@@ -40,13 +40,13 @@ def check_path(path: str | os.PathLike[str]) -> Path:
 
 def draw(found: Sensitivity, path: str | os.PathLike[str], metric: str) -> None:
     """Draw one metric of an analysis to a PNG, SVG or PDF."""
+    file = check_path(path)
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     from secateur.checkpoint.files import replacing
 
-    file = check_path(path)
     style: dict[Any, Any] = {
         "font.size": 9,
         "svg.fonttype": "none",
