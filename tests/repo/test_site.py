@@ -12,16 +12,19 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import yaml
 
 import secateur
 from secateur import hookspecs, records, testing
 from secateur.cli import builtin
+from secateur.plugins import PluginManager
+from secateur.plugins.registry import Registry
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-REFERENCE = ("commands.md", "hooks.md", "plugins.md", "python.md", "records.md")
+REFERENCE = ("commands.md", "hooks.md", "names.md", "plugins.md", "python.md", "records.md")
 LOADS = {"link": "href", "script": "src", "img": "src", "iframe": "src", "source": "src", "object": "data"}
 """What a browser fetches by itself: {element: its attribute}."""
 ELSEWHERE = re.compile(r"(https?:)?//")
@@ -112,6 +115,25 @@ def test_every_public_name_has_a_section(reference: Mapping[str, str]) -> None:
     assert {*testing.__all__} <= set(sections(reference["plugins.md"]))
     assert "`leaving: Indices`" in reference["python.md"]  # a property of a class
     assert "prune: float | Mapping[str, float] = 0.5," in reference["python.md"]
+
+
+def test_everything_a_schedule_can_name_is_listed(reference: Mapping[str, str]) -> None:
+    page, plugins = reference["names.md"], PluginManager.discover()
+    for registry in (plugins.pruners, plugins.regularizers):
+        kinds = {name: registry[name] for name in registry if from_here(registry, name)}
+        assert {"agp", "level"} <= set(kinds) or {"l1", "bn_l1"} <= set(kinds)
+        for kind in kinds.values():
+            section = page.partition(f"{{ #{kind.name} }}")[2].partition("\n##")[0]
+            keys = {field.name for field in attrs.fields(kind) if field.init}
+            assert {*re.findall(r"^- `(\w+):", section, re.M)} == keys, kind.name
+            assert all(f"`{spelling.name}`" in section for spelling in kind.spellings)
+    for named in (plugins.criteria, plugins.models, plugins.datasets):
+        assert all(f"| `{name}` |" in page for name in named if from_here(named, name))
+    assert "- `scope: Literal['local', 'global', 'isomorphic'] = 'local'`" in page
+
+
+def from_here(registry: Registry[Any], name: str) -> bool:
+    return str(registry.provider(name).dist).startswith("secateur")
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("**/*.md")), ids=lambda page: page.stem)

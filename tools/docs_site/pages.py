@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import commands
+import registered
 from entries import anchor, entry, see
 from sources import node_of, signature
 from texts import fence, from_docstring, prose
@@ -83,6 +84,7 @@ def pages() -> dict[str, str]:
         "plugins.md": _authors_page(links),
         "python.md": _python_page(links),
         "commands.md": commands.page(),
+        "names.md": registered.page(),
     }
 
 
