@@ -68,6 +68,9 @@ _HOMES = {
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
+_PACKAGES = ("sensitivity",)
+"""Packages that can be used without importing them by themselves."""
+
 __all__ = [
     "__version__",
     *sorted(_HOME_OF),
@@ -79,10 +82,12 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(_HOME_OF[name]), name)
         globals()[name] = value
         return value
+    if name in _PACKAGES:
+        return importlib.import_module(f"secateur.{name}")
     close = difflib.get_close_matches(name, _HOME_OF, n=1)
     guess = f"; did you mean {close[0]!r}?" if close else ""
     raise AttributeError(f"module 'secateur' has no attribute {name!r}{guess}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME_OF})
+    return sorted({*globals(), *_HOME_OF, *_PACKAGES})
