@@ -179,7 +179,7 @@ def test_a_thinning_is_told_from_headline_to_command(capsys: pytest.CaptureFixtu
         "It is an output of the model 2 axes",
         "fc.weight 0 5 / 5 linear fc (net.py:",
         "One forward pass of inputs of 2×1×8×8 on CPU",
-        "body Conv2d 2×8×8×8 2×4×8×8 584 148 25.3 %",
+        "body Conv2d 584 148 25.3 % 36.9 k 9.22 k 2×8×8×8 2×4×8×8",
         "$ secateur thin net.py:Net --input 2,1,8,8 -o x --report r.html --latency --seed 3".removeprefix("$ "),
         "model = secateur.load('x', Net())",
         "seed 3",

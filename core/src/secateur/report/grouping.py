@@ -8,6 +8,7 @@ from attrs import frozen
 
 from secateur.report.content import Module, Tally
 
+ITSELF = "the model itself"
 MOST = 40
 """Modules in one group; a larger part is shown as the groups of its own parts."""
 
@@ -71,5 +72,5 @@ def _parts(modules: Sequence[Module], depth: int, most: int) -> list[tuple[str |
 
 
 def _span(modules: Sequence[Module]) -> str:
-    first, last = modules[0].path, modules[-1].path
+    first, last = modules[0].path or ITSELF, modules[-1].path or ITSELF
     return first if first == last else f"{first} … {last}"

@@ -16,7 +16,7 @@ from secateur.checkpoint.files import replacing
 from secateur.errors import SecateurError
 from secateur.report.content import Picture, Proof, ReportContent
 from secateur.report.drawing import draw, ruler
-from secateur.report.grouping import groups, total
+from secateur.report.grouping import ITSELF, groups, total
 from secateur.report.spelling import change, exactly, first_value, scientific, sentence, spelled
 from secateur.report.yaml_text import coloured
 
@@ -48,6 +48,7 @@ def to_html(content: ReportContent) -> str:
             policy=_policy(script),
             drawings=[drawing for chart in content.charts if (drawing := draw(chart)) is not None],
             groups=groups(content.modules),
+            itself=ITSELF,
             whole=(total([m.before for m in content.modules]), total([m.after for m in content.modules])),
             picture=_picture(content.picture),
             wide=_width(content.picture) > WIDE,
