@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Mapping
 from typing import Any
@@ -70,7 +71,7 @@ def keys_of(kind: Any) -> list[str]:
 
 
 def _type(kind: Any) -> str:
-    return inspect.formatannotation(kind).replace("typing.", "")
+    return re.sub(r"^Optional\[(.*)\]$", r"\1 | None", inspect.formatannotation(kind).replace("typing.", ""))
 
 
 def _default(default: Any) -> str:
