@@ -189,6 +189,13 @@ def test_a_thinning_is_told_from_headline_to_command(capsys: pytest.CaptureFixtu
     assert "secateur-thinners 0.1.0" in page.words
 
 
+def test_without_a_program_that_draws_it_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("secateur.pictures.rendering.PROGRAMS", ())
+    page = thinned()
+    assert page.attributes("img") == []
+    assert "The network No picture: pictures: there is no program that draws DOT; pip install" in page.words
+
+
 def test_what_was_not_measured_is_said() -> None:
     page = thinned("--no-verify")
     assert "The masked and the thinned network were not compared (--no-verify)." in page.words

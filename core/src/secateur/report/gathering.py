@@ -11,7 +11,7 @@ from attrs import evolve
 from secateur.coupling.refusals import Refusal
 from secateur.graph.ir import Graph
 from secateur.graph.modules import modules_of
-from secateur.measure import Comparison, Latency
+from secateur.measure import Comparison, Latency, macs_by_op
 from secateur.records import OpRule
 from secateur.report.content import Held, Module, Proof, Pruned, Spread, Stay, Tally, Timing
 from secateur.report.environment import device_of, threads
@@ -99,18 +99,17 @@ def tallies(model: nn.Module, graph: Graph, rules: Mapping[str, OpRule], macs: i
     """
     shapes = {call.module: graph.values[call.outputs[0]].shape for call in graph.calls if call.outputs}
     counted: dict[str, int] = {}
-    for op in graph.ops.values():
-        rule = rules.get(op.kind, None)
-        if rule is not None and rule.macs is not None and not op.training:
-            counted[op.module] = counted.get(op.module, 0) + rule.macs(op, graph)
+    for name, of_batch in macs_by_op(graph, rules).items():
+        module = graph.ops[name].module
+        counted[module] = counted.get(module, 0) + of_batch
     whole, seen, found = sum(counted.values()), set[int](), {}
-    for path, module in modules_of(model):
-        own = [p for p in module._parameters.values() if p is not None and id(p) not in seen]
+    for path, each in modules_of(model):
+        own = [p for p in each._parameters.values() if p is not None and id(p) not in seen]
         seen.update(id(parameter) for parameter in own)
         elements, share = sum(parameter.numel() for parameter in own), counted.get(path, 0)
         if elements or share:
             tally = Tally(elements, round(share * macs / whole) if whole else 0, shapes.get(path))
-            found[path] = (type(module).__name__, tally)
+            found[path] = (type(each).__name__, tally)
     return found
 
 

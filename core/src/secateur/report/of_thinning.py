@@ -61,6 +61,7 @@ def thinning_content(
         proofs=(*proofs, *([reloaded] if reloaded is not None else [])),
         picture=picture_of(before.graph, plan),
         modules=modules_between(before.modules, after.modules),
+        per=batch_of(before.graph).noun,
         timing=None if latency is None else timing(latency, shapes, model),
         untimed=UNTIMED,
         facts=(
