@@ -71,7 +71,8 @@ def _cluster(drawing: Drawing, block: Block, name: str, path: str) -> Iterator[s
     title = _within(block.path, path) or "the model"
     frame = f'style="rounded,filled"; fillcolor="#80868B14"; color="#BDC1C6"; fontcolor="{QUIET}"; labeljust=l;'
     if block.times > 1:
-        note = ", each reads all before it" if block.reads_all else ""
+        note = f", {block.length} at a time" if block.length > 1 else ""
+        note += ", each reads all before it" if block.reads_all else ""
         title = f"{title} … {_within(block.last, block.path.rpartition('.')[0])}   ×{block.times}{note}"
         yield f'subgraph "cluster_{name}_stack" {{ label=""; {frame} margin=5; class="block";'
     yield f'subgraph "cluster_{name}" {{ label={_quoted(title)}; {frame} margin=9; class="block";'
@@ -82,9 +83,12 @@ def _cluster(drawing: Drawing, block: Block, name: str, path: str) -> Iterator[s
 
 
 def _within(name: str, path: str) -> str:
-    """A name as it is written inside of a module: without its path, but never a bare number."""
-    short = name.removeprefix(f"{path}.") if path else name
-    return ".".join(name.split(".")[-2:]) if short.isdigit() else short
+    """A name as it is written inside of a module: without its path, but never beginning with a number."""
+    parts = name.split(".")
+    start = path.count(".") + 1 if path and name.startswith(f"{path}.") else 0
+    while start and parts[start].isdigit():
+        start -= 1
+    return ".".join(parts[start:])
 
 
 def _box(drawing: Drawing, position: int, path: str) -> Iterator[str]:

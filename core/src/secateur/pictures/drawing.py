@@ -68,7 +68,7 @@ class Drawing:
         found: dict[tuple[int, int], str] = {}
         for (source, target), value in self.edges.items():
             pair = self.folded.node(source), self.folded.node(target)
-            if pair[0] < pair[1]:
+            if pair[0] < pair[1] and (source, target) not in self.folded.between:
                 found.setdefault(pair, value)
         return found
 

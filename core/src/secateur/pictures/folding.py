@@ -18,6 +18,8 @@ from secateur.pictures.widths import Widths
 
 LONGEST = 8
 """Items that may make up what is repeated."""
+FEWEST = 3
+"""Boxes that a fold must save."""
 
 
 @frozen(eq=False)
@@ -28,7 +30,9 @@ class Block:
     items: tuple[Item, ...]
     times: int = 1
     last: str = ""
-    """Of a stretch: the name of the last module of it; `path` is that of the first."""
+    """Of a stretch: the path of the last of it; `path` is that of the first."""
+    length: int = 1
+    """Of a stretch: how many modules are drawn once."""
     module: str = ""
     """The module that its items lie in: `path` for a block that is no stretch."""
     reads_all: bool = False
@@ -51,6 +55,8 @@ class Folded:
     """{box that is not drawn: the one that stands for it}"""
     dims: dict[int, int] = field(factory=dict)
     """{dim that is not drawn: the one that stands for it}"""
+    between: set[tuple[int, int]] = field(factory=set)
+    """Lines from one repetition to another, which are not drawn."""
 
     def node(self, position: int) -> int:
         """The box that is drawn for one."""
@@ -152,14 +158,15 @@ class _Folder:
             while numbers[start : start + length] == numbers[start + times * length : start + (times + 1) * length]:
                 times += 1
             unit = items[start : start + length]
-            if times == 1 or sum(len(_nodes(item)) for item in unit) < 2:
+            boxes = sum(len(_nodes(item)) for item in unit)
+            if (times - 1) * boxes < FEWEST or boxes < 2:
                 continue
             units = [
                 [node for item in items[start + k * length : start + (k + 1) * length] for node in _nodes(item)]
                 for k in range(times)
             ]
             times = self._alike(units)
-            if times > 1 and (times - 1) * length > (best[1] - 1) * best[0]:
+            if (times - 1) * boxes >= FEWEST and (times - 1) * length > (best[1] - 1) * best[0]:
                 best = (length, times)
         return best
 
@@ -193,38 +200,69 @@ class _Folder:
         return own_dims(self.nodes[node], self.widths)
 
     def _joined(self, units: Sequence[Sequence[int]]) -> bool:
-        """Whether all units read what the first reads or what those before wrote, and others read all, or the last."""
-        inside = {node: k for k, unit in enumerate(units) for node in unit}
-        reads = [{s for node in unit for s in self.before.get(node, ()) if s not in inside} for unit in units]
-        read = [{t for node in unit for t in self.after.get(node, ()) if t not in inside} for unit in units]
-        if any(each - reads[0] for each in reads[1:]):
-            return False
-        return all(not each for each in read[:-1]) or all(each == read[-1] for each in read[:-1])
+        """Whether units, box by box, read and are read alike, so that one can stand for all.
+
+        Each reads what the one before it wrote, or what all before it wrote, besides what the first reads too. Others
+        read all of them, or the last alone.
+        """
+        place = {node: (k, position) for k, unit in enumerate(units) for position, node in enumerate(unit)}
+        reads: list[set[tuple[int, int]]] = [set() for _ in units]
+        read: list[set[tuple[int, int]]] = [set() for _ in units]
+        chained: list[set[tuple[int, int]]] = [set() for _ in units]
+        back: list[set[int]] = [set() for _ in units]
+        for node, (k, position) in place.items():
+            for source in self.before.get(node, ()):
+                unit, at = place.get(source, (-1, 0))
+                if unit < 0:
+                    reads[k].add((position, source))
+                elif unit != k:
+                    chained[k].add((position, at))
+                    back[k].add(k - unit)
+            read[k].update((position, target) for target in self.after.get(node, ()) if target not in place)
+        entries = [{position for position, _ in outer | inner} for outer, inner in zip(reads, chained, strict=True)]
+        return (
+            all(outer <= reads[0] for outer in reads)
+            and all(entry == entries[0] for entry in entries)
+            and all(inner == chained[-1] for inner in chained[1:])
+            and (
+                all(steps <= {1} for steps in back)
+                or all(steps == set(range(1, k + 1)) for k, steps in enumerate(back))
+            )
+            and (not any(read[:-1]) or all(each == read[-1] for each in read[:-1]))
+        )
 
     def _stretch(self, path: str, items: Sequence[Item], length: int, times: int) -> Block:
         """The block that stands for a stretch of items."""
         units = [[node for item in items[k * length : (k + 1) * length] for node in _nodes(item)] for k in range(times)]
         member = {node: k for k, unit in enumerate(units) for node in unit}
-        reads_all = any(
-            member[source] < k - 1
-            for node, k in member.items()
-            for source in self.before.get(node, ())
-            if source in member
-        )
+        between = [(s, t) for t, k in member.items() for s in self.before.get(t, ()) if member.get(s, k) != k]
+        self.folded.between.update(between)
+        reads_all = any(member[target] - member[source] > 1 for source, target in between)
         for unit in units[1:]:
-            for first, other in zip(units[0], unit, strict=True):
-                self.folded.stands_for[other] = first
-                for p, q in zip(self._own(first), self._own(other), strict=True):
+            for shown, other in zip(units[0], unit, strict=True):
+                self.folded.stands_for[other] = shown
+                for p, q in zip(self._own(shown), self._own(other), strict=True):
                     if p != q:
                         self.folded.dims[q] = p
-        unit_items = tuple(items[:length])
-        name, last = self._name(unit_items[0]), self._name(items[(times - 1) * length])
-        only = unit_items[0] if length == 1 else None
-        shown = self.fold(only if isinstance(only, Block) else Block(path, unit_items, module=path))
-        return evolve(shown, path=name, times=times, last=last, reads_all=reads_all)
+        first = tuple(items[:length])
+        only = first[0] if length == 1 else None
+        drawn = self.fold(only if isinstance(only, Block) else Block(path, first, module=path))
+        modules = [item for item in first if isinstance(item, Block)]
+        last = [item for item in items if isinstance(item, Block)] if modules else items
+        return evolve(
+            drawn,
+            path=self._name((modules or first)[0]),
+            times=times,
+            last=self._name(last[-1]),
+            length=len(modules),
+            reads_all=reads_all,
+        )
 
     def _name(self, item: Item) -> str:
-        return self.nodes[item].name if isinstance(item, int) else item.path
+        """The path of a module, without those that contain nothing else, or the name of a box."""
+        if isinstance(item, int):
+            return self.nodes[item].name
+        return self._name(item.items[0]) if len(item.items) == 1 and isinstance(item.items[0], Block) else item.path
 
 
 def own_dims(node: Node, widths: Widths) -> list[int]:

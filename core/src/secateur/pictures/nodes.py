@@ -147,9 +147,11 @@ def _passes(graph: Graph, node: Node, before: Node) -> bool:
     """Whether a box gives every element that one made again, in its place or moved, and stands beside it."""
     if node.weights or node.path != before.path:
         return False
-    size = prod(graph.values[node.inputs[0]].shape)
-    outputs = [name for op in node.ops for name in op.outputs]
-    return len(node.head.outputs) == 1 and all(prod(graph.values[name].shape) == size for name in outputs)
+    before_shape = graph.values[node.inputs[0]].shape
+    shapes = [graph.values[name].shape for op in node.ops for name in op.outputs]
+    if before.name == before.head.name:  # no module: what gives it another shape belongs to what comes after
+        return len(node.head.outputs) == 1 and all(shape == before_shape for shape in shapes)
+    return len(node.head.outputs) == 1 and all(prod(shape) == prod(before_shape) for shape in shapes)
 
 
 def edges_of(nodes: Sequence[Node]) -> dict[tuple[int, int], str]:
