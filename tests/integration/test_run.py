@@ -85,7 +85,13 @@ def test_a_run_trains_thins_saves_and_proves(files: Path, capsys: pytest.Capture
     assert run("s.yaml", "--output", "out") == 0
     shown = capsys.readouterr().out
     assert "thinned 268 -> 136 parameters" in shown.replace("\n", " ").replace(",", "")
-    for words in ("parameters", "MACs per example", "latency of 64 x 3 x 8 x 8 (ms)", "test accuracy", "masked versus thinned"):
+    for words in (
+        "parameters",
+        "MACs per example",
+        "latency of 64 x 3 x 8 x 8 (ms)",
+        "test accuracy",
+        "masked versus thinned",
+    ):
         assert words in shown
     summary = json.loads((files / "out" / "summary.json").read_text())
     assert summary["masked_versus_thinned"]["relative"] <= 1e-5
