@@ -152,7 +152,7 @@ def _parameters(drawing: Drawing, position: int) -> Iterator[str]:
     label = f'<<table border="0" cellborder="0" cellspacing="2" cellpadding="2">{"".join(rows)}</table>>'
     box, table = _quoted(f"n{position}"), _quoted(f"p {position}")
     yield f'{table} [fontsize=9 penwidth=0.6 margin="0.02,0.02" class="parameters" label={label}];'
-    yield f"{{ rank=same; {table}; {box}; }}"
+    yield f'subgraph "cluster_p{position}" {{ label=""; style=invis; margin=2; {{ rank=same; {table}; {box}; }} }}'
     yield f"{table} -> {box} [style=dashed arrowsize=0.5];"
 
 

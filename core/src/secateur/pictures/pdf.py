@@ -63,22 +63,23 @@ class _Writer:
             elif kind == "T":
                 yield from _text(operation, line, size, bold)
             elif kind in "pPbBLeE":
-                yield from self._shape(kind, operation, fill)
+                yield from self._shape(kind, operation, fill, outlined=not line.endswith("00") or len(line) < 9)
 
-    def _shape(self, kind: str, operation: Mapping[str, Any], fill: Mapping[str, Any]) -> Iterator[str]:
+    def _shape(self, kind: str, operation: Mapping[str, Any], fill: Mapping[str, Any], outlined: bool) -> Iterator[str]:
         path = _path(kind, operation)
         filled = kind in "PBE"
         if filled and fill.get("grad", "none") != "none":
             yield f"q {path} W n"
             yield from _bands(operation, fill)
             yield "Q"
-            yield f"{path} S"
+            yield f"{path} {'S' if outlined else 'n'}"
             return
         if filled:
             yield f"/{self._opacity(fill.get('color', '#000000'))} gs {_rgb(fill.get('color', '#000000'))} rg"
         if kind in "pPeE":
             path += " h"
-        yield f"{path} {'B' if filled else 'S'}"
+        paint = "f" if filled and not outlined else "B" if filled else "S" if outlined else "n"
+        yield f"{path} {paint}"
 
     def _opacity(self, colour: str) -> str:
         steps = round(int(colour[7:9], 16) / 255 / OPACITY) if len(colour) > 7 else round(1 / OPACITY)
