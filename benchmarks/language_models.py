@@ -182,7 +182,7 @@ class Rows:
             yield (
                 "agp",
                 "pruner",
-                {"class": "agp", "initial_sparsity": 0.05, "final_sparsity": share, "weights": weights},
+                {"class": "level", "initial_sparsity": 0.05, "final_sparsity": share, "weights": weights},
             )
         elif row == "baidu":
             for name, q in self.quantiles().items():
