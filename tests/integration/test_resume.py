@@ -214,7 +214,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
         assert run("s.yaml", "--output", "out") == 130
     error = capsys.readouterr().err
     assert "interrupted: saved out/checkpoint.safetensors at epoch 2, step 2; go on with  " in error
-    assert "secateur run s.yaml --output out --resume" in error
+    assert "secateur --plugin-file tiny.py run s.yaml --output out --resume\n" in error
     assert not Path("out/thin.safetensors").exists()
     assert run("s.yaml", "--output", "out", "--resume") == 0
     shown = capsys.readouterr()

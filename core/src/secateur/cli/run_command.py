@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from pathlib import Path
 
 from secateur.records import Command
@@ -60,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         with Interrupt() as interrupt, Display(out, config.epochs, prepared.task.metric, data.judged_by) as display:
             prepared.train(data, display.step, display.result, lambda: interrupt.asked)
     except Stopped as stopped:
-        command = f"secateur run {shlex.quote(args.schedule)} --output {shlex.quote(str(output))} --resume"
+        command = args.command_line if args.resume == "" else f"{args.command_line} --resume"  # the last one counts
         said = f"saved {output / CHECKPOINT} at {stopped.progress}; go on with  {command}"
         console.complain("interrupted", said, style="yellow")
         warning = f"Interrupted at {stopped.progress}. It goes on with: {command}"
