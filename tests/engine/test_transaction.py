@@ -466,3 +466,13 @@ def test_a_rule_that_breaks_its_contract_is_named(law: Any, plugins: PluginManag
             secateur.plan(model, (inputs(),))
         assert "test_transaction.py:" in str(caught.value)
     assert current() is plugins
+
+
+def test_a_proof_over_outputs_of_zeros_is_said_to_say_little() -> None:
+    model = Net().double()
+    assert secateur.thin(model, secateur.plan(model, (inputs(),), prune=0.5)).notes == ()
+    nn.init.zeros_(model.out.weight)
+    nn.init.zeros_(model.out.bias)
+    report = secateur.thin(model, secateur.plan(model, (inputs(),), prune=0.5))
+    assert report.notes == (transaction.SILENT,)
+    assert str(report).endswith("that the thin one's are equal says little")

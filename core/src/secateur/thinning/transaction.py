@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
     from torch.optim import Optimizer
 
+SILENT = "all outputs of the masked network are zero on the example inputs: that the thin one's are equal says little"
+"""Some networks begin with a head of zeros."""
+
 
 @without_pauses()
 def thin(
@@ -87,6 +90,8 @@ def thin(
             )
         notes = _commit([model, *modules], tables, plan, optimizers, journal, rescale_steps=rescale_steps)
         difference = _verified(model, plan, inputs, masked) if verify else None
+        if masked and not any(bool(tensor.any()) for tensor in masked):
+            notes.append(SILENT)
         for each in (model, *modules):
             journal.callback(rewinding(each))
             record(each, plan)
