@@ -263,9 +263,43 @@ class Hides(Reads):
         return self.b(h)
 
 
+class Averages(Reads):
+    """Its batch norm goes on with its averages, of which torch keeps no count of versions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = nn.BatchNorm1d(6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        norm = self.norm
+        h = torch.nn.functional.batch_norm(
+            self.a(x), norm.running_mean, norm.running_var, norm.weight, norm.bias, training=True
+        )
+        return self.b(torch.relu(h))
+
+
+class Decays(Reads):
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            self.b.weight.mul_(0.5)
+        return self.b(torch.relu(self.a(x)))
+
+
+class Routes(Reads):
+    """An expert to whom nobody comes is left out."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = torch.relu(self.a(x))
+        index = (h.sum(1) > h.sum(1).mean()).nonzero()[:, 0]
+        return self.b(h) if index.shape[0] == 3 else self.b(h.index_add(0, index, h[index]))
+
+
 @pytest.mark.parametrize(
     ("kind", "why"),
     [
+        (Averages, "the forward changes norm.running_mean in place"),
+        (Decays, "the forward changes b.weight in place"),
+        (Routes, "it asks for a size that values of tensors decide (shape)"),
         (Reads, "it reads values of tensors (__bool__)"),
         (Draws, "the forward draws random numbers"),
         (Remembers, "the forward changes seen in place"),
@@ -275,11 +309,14 @@ class Hides(Reads):
 def test_other_forwards_are_evaluated_as_a_whole(kind: type[nn.Module], why: str) -> None:
     torch.manual_seed(0)
     model, data = kind(), batches(2, 8, (6,))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     found = analyse(model, torch.zeros(2, 6), data, by="tensor", levels=(0.5,))
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert found.how == f"the whole network was evaluated each time: {why}"
     if kind is not Draws:
         again = analyse(model, torch.zeros(2, 6), data, by="tensor", levels=(0.5,), replay=False)
         assert found.csv() == again.csv()
+        assert found.dense == again.dense
     assert why in str(found.table())
 
 

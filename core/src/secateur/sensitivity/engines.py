@@ -15,7 +15,7 @@ from secateur.sensitivity.evaluating import Average, Batch, Batches, Measure, Me
 from secateur.sensitivity.frontier import Frontier, Part, part_of
 from secateur.sensitivity.fusing import fused
 from secateur.sensitivity.subjects import Subject, Trial
-from secateur.sensitivity.tape import NotReplayableError, Tape, record, tensors_of
+from secateur.sensitivity.tape import NotReplayableError, Tape, check_unchanged, record, tensors_of
 from secateur.thinning.masking import results_held
 from secateur.thinning.state import named_tensors
 from secateur.thinning.verify import compare, float_dtype, quiet
@@ -174,9 +174,9 @@ class ByReplay:
     def dense(self) -> Metrics:
         """Evaluate the network as it is; `NotReplayableError` if its forward cannot be done again in part."""
         average, of = Average(), "the network as it is"
-        with quiet(self.twin.model):
+        with self.twin.wearing({}) as model, quiet(model):
             for batch in self.batches:
-                outputs = forward(self.twin.model, batch, of)
+                outputs = forward(model, batch, of)
                 tape = self._tape(batch)
                 env = {**tape.held, **tape.start(batch.tensors)}
                 self._check(outputs, played(tape, env), of)
@@ -248,15 +248,16 @@ class ByReplay:
     def _tape(self, batch: Batch) -> Tape:
         form = batch.form
         if form not in self._tapes:
-            with quiet(self.twin.model):
+            with self.twin.wearing({}) as model, quiet(model):
                 try:
-                    made, outputs = record(self.twin.model, *batch.copied())
+                    made, outputs = record(model, *batch.copied())
                 except NotReplayableError:
                     raise
                 except Exception as error:
                     raise NotReplayableError(
                         f"it does not run under watch ({type(error).__name__}: {error})"
                     ) from error
+                check_unchanged(self.twin.model, self.twin.own)
             own = named_tensors(self.twin.model)
             # the twin's tensors are changed meanwhile, those of the model never are
             made.held |= {slot: self.twin.own[name].detach() for name, slot in made.named.items() if name in own}

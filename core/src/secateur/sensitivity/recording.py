@@ -23,6 +23,10 @@ QUESTION_NAMES = (
 )
 """What may be asked of a tensor whose values do not matter for the answer."""
 QUESTIONS = frozenset(QUESTION_NAMES.split(" "))
+SIZES = frozenset(["__len__", "is_contiguous", "nbytes", "nelement", "numel", "shape", "size", "stride"])
+"""The questions about how large a tensor is: if values decide that, its values matter for the answer."""
+SELECTING = frozenset(["argwhere", "bincount", "masked_select", "nonzero", "unique", "unique_consecutive", "_unique2"])
+"""What makes as many entries as values of tensors say."""
 
 
 class Recorder(TorchFunctionMode):
@@ -35,6 +39,8 @@ class Recorder(TorchFunctionMode):
         """Why what was seen cannot be done again."""
         self._known: dict[int, tuple[weakref.ref[Tensor], int]] = {}
         self._held = {id(tensor) for tensor in _held_by(model)}
+        self._selected: set[int] = set()
+        """The slots of tensors that are as large as values say, and of what is made of them."""
 
     def meet(self, tensor: Tensor, born: int, group: int | None = None) -> int:
         """Give a tensor a slot."""
@@ -97,8 +103,12 @@ class Recorder(TorchFunctionMode):
         elif not made and not changes:
             if given and name not in QUESTIONS:
                 self.blocked = f"it reads values of tensors ({name})"
+            elif name in SIZES and not self._selected.isdisjoint(slots):
+                self.blocked = f"it asks for a size that values of tensors decide ({name})"
         else:
             self._write(func, written, list(zip(slots, given, strict=True)), made, frozenset(changes))
+            if not self._selected.isdisjoint(slots) or _selects(name, args, kwargs):
+                self._selected.update(self.slot_of(tensor) for tensor in made)
         return result
 
     def _written(self, value: Any) -> Any:
@@ -124,6 +134,17 @@ class Recorder(TorchFunctionMode):
         if changes or any(slot is not None for slot in makes):
             reads = tuple(dict.fromkeys(slot for slot, _ in given))
             self.tape.calls.append(Call(func, written[0], written[1], reads, tuple(makes), changes))
+
+
+def _selects(name: str, args: Any, kwargs: Any) -> bool:
+    """Whether a call makes as many entries as values say."""
+    if name == "__getitem__":
+        return any(tensor.dtype in (torch.bool, torch.uint8) for tensor in tensors_of(args[1:]))
+    if name == "where":
+        return len(args) + len(kwargs) == 1
+    if name == "repeat_interleave":
+        return kwargs.get("output_size") is None and len(list(tensors_of((args, kwargs)))) > 1
+    return name in SELECTING or name.endswith("nms")
 
 
 def _held_by(model: nn.Module) -> list[Tensor]:

@@ -147,6 +147,21 @@ def record(model: nn.Module, args: Sequence[Any], kwargs: Mapping[str, Any]) -> 
     return recorder.tape, result
 
 
+def check_unchanged(model: nn.Module, before: Mapping[str, Tensor]) -> None:
+    """Raise `NotReplayableError` if a forward has changed a tensor: torch does not tell of all that it changes."""
+    import torch
+
+    def bits(tensor: Tensor) -> Tensor:
+        return tensor.detach().contiguous().reshape(-1).view(torch.uint8)
+
+    for name, tensor in named_tensors(model).items():
+        old = before.get(name)
+        if old is None or old.shape != tensor.shape or old.dtype != tensor.dtype or old.layout != torch.strided:
+            continue
+        if not torch.equal(bits(old), bits(tensor)):
+            raise NotReplayableError(f"the forward changes {name} in place")
+
+
 def known_tensors(model: nn.Module) -> dict[int, str]:
     """{identity of a parameter or buffer: its name}"""
     return {id(tensor): name for name, tensor in named_tensors(model).items()}
