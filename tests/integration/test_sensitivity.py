@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import os
 import sys
 from collections.abc import Mapping
@@ -572,6 +573,15 @@ def test_a_file_that_holds_something_else_is_refused(net: Net, tmp_path: Path, c
 
 
 # -- processes -------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_is_told(net: Net, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(number: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("secateur.sensitivity.journal.os.fsync", full)
+    with pytest.raises(SecateurError, match=r"r\.csv: it cannot be written \(No space left on device\); make room"):
+        analyse(net, (torch.zeros(2, 3, 6, 6),), batches(1, 4), levels=(0.5,), results=tmp_path / "r.csv")
 
 
 def test_several_processes_find_the_same(tmp_path: Path) -> None:

@@ -77,8 +77,7 @@ class Journal:
                 front = json.dumps({"settings": dict(settings)}) if made.lines else MARK + json.dumps(dict(settings))
                 made.path.write_text(front + "\n", encoding="utf-8")
         except OSError as error:
-            what = f"it cannot be written ({error.strerror or type(error).__name__})"
-            raise SecateurError(what, where=str(path), hint="make room or permission, or write elsewhere") from error
+            raise made._unwritable(error) from error
         return made
 
     def add(self, points: Iterable[Point]) -> None:
@@ -98,11 +97,18 @@ class Journal:
                 text += json.dumps(shown) + "\n"
         else:
             text = to_csv(new, self.columns, header=header)
-        with self.path.open("a", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with self.path.open("a", encoding="utf-8", newline="") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise self._unwritable(error) from error
         self.points += new
+
+    def _unwritable(self, error: OSError) -> SecateurError:
+        what = f"it cannot be written ({error.strerror or type(error).__name__})"
+        return SecateurError(what, where=str(self.path), hint="make room or permission, or write elsewhere")
 
     def _read(self) -> None:
         content = self.path.read_bytes()
