@@ -265,7 +265,10 @@ def test_an_interrupted_run_tells_how_far_it_came(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(Interrupt, "asked", property(lambda self: next(asked), lambda self, value: None), raising=False)
     assert main(["--plugin-file", "tiny.py", "run", "s.yaml", "-o", "out"]) == 130
     page = read("out/report.html")
-    assert "Interrupted at epoch 1, step 1. It goes on with: secateur run s.yaml --output out --resume" in page.words
+    assert (
+        "Interrupted at epoch 1, step 1. It goes on with: secateur --plugin-file tiny.py run s.yaml -o out --resume"
+        in page.words
+    )
     assert "It is timed when the run is finished." in page.words
     assert "1 of 4" in page.words
     assert "Nothing was thinned yet." in page.words

@@ -26,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_model(parser)
     add = parser.add_argument
-    add("--weights", metavar="FILE", help="the checkpoint of secateur.save or secateur thin to export")
+    add("--weights", "--checkpoint", metavar="FILE", help="the checkpoint of secateur.save or secateur thin to export")
     add(
         "--to",
         choices=tuple(SUFFIXES),

@@ -28,7 +28,7 @@ def add_plan_options(parser: argparse.ArgumentParser) -> None:
     add_model(parser)
     add = parser.add_argument
     add_input(parser)
-    add("--weights", metavar="FILE", help="load this checkpoint of secateur.save first")
+    add("--weights", "--checkpoint", metavar="FILE", help="load this checkpoint of secateur.save first")
     add(
         "--prune",
         action="append",
@@ -57,12 +57,11 @@ def given(arguments: argparse.Namespace) -> list[str]:
 def prepare(arguments: argparse.Namespace) -> tuple[NamedModel, tuple[Any, ...]]:
     """Build the model, load its weights, and make its example inputs."""
     built = build_model(arguments.model, arguments.model_args, arguments.seed)
-    inputs = example_inputs(built, arguments.input)
     if arguments.weights:
         from secateur.checkpoint import load
 
         load(arguments.weights, built.model)
-    return built, inputs
+    return built, example_inputs(built, arguments.input)  # a thin network takes smaller states
 
 
 def make_plan(arguments: argparse.Namespace, built: NamedModel, inputs: tuple[Any, ...]) -> Plan:

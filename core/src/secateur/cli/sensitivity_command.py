@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of the command."""
     add_model(parser)
     add = parser.add_argument
-    add("--checkpoint", metavar="FILE", help="load this checkpoint of secateur.save first")
+    add("--checkpoint", "--weights", metavar="FILE", help="load this checkpoint of secateur.save first")
     add("--data", metavar="NAME", help="a registered data set")
     add("--data-args", action="append", default=[], metavar="KEY=VALUE", help="an argument for loading it (repeatable)")
     add("--split", metavar="NAME", help="which part of it (default: valid if it has one, else test)")

@@ -46,7 +46,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     kinds = "; ".join(f"{name}: {what}" for name, what in KINDS.items()).replace("%", "%%")
     add("--kind", choices=tuple(KINDS), default="compute", help=f"{kinds} (default: compute)")
-    add("--checkpoint", metavar="FILE", help="load this checkpoint of secateur.save first")
+    add("--checkpoint", "--weights", metavar="FILE", help="load this checkpoint of secateur.save first")
     add("--after", metavar="FILE", help="show beside it what this checkpoint makes of the model")
     add("--plan", metavar="FILE", help="show beside it what this plan of secateur plan --json makes of the model")
     add_input(parser)

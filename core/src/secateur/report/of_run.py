@@ -100,16 +100,18 @@ def _figures(run: Run, summary: Summary | None, judged: str, before: Network, af
     ]
     if summary is not None:
         timed = summary.latency
+        which = "final" if summary.dense is None else "best dense, final"
         found.append(Figure("Latency", timed.a.median, timed.b.median, "seconds", note="median"))
         if summary.valid is None:
-            found.append(_judged(metric, summary.dense, summary.final.metric, f"{judged}: best dense, final"))
+            found.append(_judged(metric, summary.dense, summary.final.metric, f"{judged}: {which}"))
         else:
             test = spelled(summary.final.metric, unit_of(metric))
-            note = f"{judged}: best dense, final; {test} on test"
+            note = f"{judged}: {which}; {test} on test"
             found.append(_judged(metric, summary.dense, summary.valid.metric, note))
     elif run.results:
         dense = metric.best([epoch.valid.metric for epoch in run.results if not epoch.pruned])
-        found.append(_judged(metric, dense, run.results[-1].valid.metric, f"{judged}: best dense, last"))
+        which = "last" if dense is None else "best dense, last"
+        found.append(_judged(metric, dense, run.results[-1].valid.metric, f"{judged}: {which}"))
     if run.results and run.results[-1].sparsity >= 0.001:
         zero = run.results[-1].sparsity
         left = round(after.parameters * (1 - zero))

@@ -82,10 +82,11 @@ def summary_table(summary: Summary) -> RenderableType:
     row(f"latency of {timed} (ms)", summary.latency.a.median * 1e3, summary.latency.b.median * 1e3, ".2f")
     name, show = summary.metric.name, summary.metric.show
     dense = "-" if summary.dense is None else show(summary.dense)
+    which = "final" if summary.dense is None else "best dense, final"
     if summary.valid is None:
-        table.add_row(f"test {name} (best dense, final)", dense, show(summary.final.metric), "")
+        table.add_row(f"test {name} ({which})", dense, show(summary.final.metric), "")
     else:
-        table.add_row(f"valid {name} (best dense, final)", dense, show(summary.valid.metric), "")
+        table.add_row(f"valid {name} ({which})", dense, show(summary.valid.metric), "")
         table.add_row(f"test {name}", "", show(summary.final.metric), "")
     return table
 
