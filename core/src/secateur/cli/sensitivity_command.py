@@ -178,6 +178,10 @@ def _built(arguments: argparse.Namespace, sizes: dict[str, Any]) -> NamedModel:
     built = build_model(arguments.model, [*arguments.model_args, *more], arguments.seed)
     if arguments.checkpoint:
         load(arguments.checkpoint, built.model)
+    elif not arguments.percentile and arguments.model in current().models and "weights" not in said:
+        console.complain(
+            "note", f"{arguments.model} has fresh weights; --checkpoint gives trained ones", style="yellow"
+        )
     return built
 
 

@@ -77,9 +77,12 @@ def summary_table(summary: Summary) -> RenderableType:
         table.add_row(name, format(before, shape), format(after, shape), f"{after / before:.1%}" if before else "-")
 
     row("parameters", *summary.parameters, ",d")
+    if summary.live[1] < summary.parameters[1]:
+        row("not zero", *summary.live, ",d")
     row(f"MACs per {summary.per}", *summary.macs, ",d")
     timed = " x ".join(str(size) for size in summary.latency_inputs)
-    row(f"latency of {timed} (ms)", summary.latency.a.median * 1e3, summary.latency.b.median * 1e3, ".2f")
+    before, after, ratio = summary.latency.a, summary.latency.b, summary.latency.ratio
+    table.add_row(f"latency of {timed}", str(before), str(after), f"{1 / ratio:.1%}")
     name, show = summary.metric.name, summary.metric.show
     dense = "-" if summary.dense is None else show(summary.dense)
     which = "final" if summary.dense is None else "best dense, final"

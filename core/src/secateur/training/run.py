@@ -30,7 +30,7 @@ from secateur.training.progress import Progress
 from secateur.training.resuming import Stopped, position, resumed
 from secateur.training.tasks import task_of
 from secateur.training.tasks.base import Evaluation, Metric, Split
-from secateur.training.trainer import EpochResult, ThinningResult, train
+from secateur.training.trainer import EpochResult, ThinningResult, count_live, train
 
 if TYPE_CHECKING:
     from torch import nn
@@ -67,6 +67,8 @@ class Summary:
     """Before and after of a run."""
 
     parameters: tuple[int, int]
+    live: tuple[int, int]
+    """Of the parameters, those that are not zero."""
     macs: tuple[int, int]
     latency: Comparison
     latency_inputs: tuple[int, ...]
@@ -75,7 +77,8 @@ class Summary:
     per: str
     """What one target is: "example", "word". MACs are of one."""
     dense: float | None
-    """The best metric at the end of an epoch before pruning began, judged as epochs are; None if it began at once."""
+    """The best metric before pruning began, of the weights it began with (if those were trained) and at the ends of
+    epochs, judged as epochs are; None if there was nothing before."""
     valid: Evaluation | None
     """Of the final network on the split by which epochs were judged; None if that is the test split."""
     final: Evaluation
@@ -227,8 +230,11 @@ class Run:
         with self.scheduler.masked():
             final = self.task.evaluate(self.model, data.test)
             valid = None if data.valid is None else self.task.evaluate(self.model, data.valid)
+        if self.config.model.checkpoint is not None:
+            before.append(self.task.evaluate(self.dense, data.judging).metric)
         summary = Summary(
             parameters=(count_parameters(self.dense), count_parameters(self.model)),
+            live=(count_live(self.dense), count_live(self.model)),
             macs=(self._macs(self.dense), self._macs(self.model)),
             latency=latency_pair(self.dense, self.model, inputs, repeats=15),
             latency_inputs=tuple(inputs[0].shape),
@@ -273,6 +279,7 @@ def as_dict(summary: Summary) -> dict[str, Any]:
     return {
         "metric": name,
         "parameters": list(summary.parameters),
+        "parameters_not_zero": list(summary.live),
         f"macs_per_{summary.per}": list(summary.macs),
         "latency_seconds": [summary.latency.a.median, summary.latency.b.median],
         "latency_inputs": list(summary.latency_inputs),

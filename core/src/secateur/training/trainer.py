@@ -109,7 +109,8 @@ def train(
             on_rest(now)
         rate = float(optimizer.param_groups[0]["lr"])
         with scheduler.masked():
-            valid, sparsity = task.evaluate(model, valid_data), zeros(model)
+            valid = task.evaluate(model, valid_data)
+            sparsity = 1 - count_live(model) / max(count_parameters(model), 1)
         scheduler.on_epoch_end(now.epoch, metrics={"loss": valid.loss})
         on_result(
             EpochResult(
@@ -128,13 +129,12 @@ def train(
         on_rest(now)
 
 
-def zeros(model: nn.Module) -> float:
-    """The share of all elements of parameters that is zero."""
+def count_live(model: nn.Module) -> int:
+    """The number of elements of all parameters that are not zero."""
     import torch
 
     with torch.no_grad():
-        left = sum(int(torch.count_nonzero(parameter)) for parameter in model.parameters())
-    return 1 - left / max(count_parameters(model), 1)
+        return sum(int(torch.count_nonzero(parameter)) for parameter in model.parameters())
 
 
 def _step(
