@@ -264,7 +264,7 @@ def exact_ratio(count: int, size: int) -> float:
     """A short decimal r with `int(r * size) == count`.
 
     >>> exact_ratio(29, 100), exact_ratio(1, 3)
-    (0.29001, 0.34)
+    (0.291, 0.34)
     """
     for digits in range(2, 17):
         scale = 10**digits
