@@ -186,7 +186,12 @@ class Rows:
             )
         elif row == "baidu":
             for name, q in self.quantiles().items():
-                text = {"class": "baidu_rnn", "q": round(q, 5), "ramp_epoch_offset": 2, "ramp_slope_mult": 2}
+                text = {
+                    "class": "baidu_rnn",
+                    "q": round(q, 5),
+                    "ramp_epoch_offset": self.ramp // 2,
+                    "ramp_slope_mult": 2,
+                }
                 yield name.replace(".", "_"), "pruner", {**text, "weights": [name]}
         elif row.startswith("iss"):
             share = 1 - self.narrow(int(row[3:])) / self.setting.hidden

@@ -204,6 +204,7 @@ def test_gradients_are_clipped(files: Path) -> None:
 BAD: dict[str, Any] = {
     "batch": ("batch_size: 10", "batch_size: 600", "a text of 900 words cannot be laid into 600 columns"),
     "bptt": ("bptt: 20", "bptt: 0", "run.data.bptt: must be at least 1, got 0"),
+    "seed": ("epochs: 5", "epochs: 5\n  seed: 99999999999999999999", "run.seed: must be from 0 to 2**63 - 1, got"),
     "clip": ("clip_grad_norm: 0.05", "clip_grad_norm: 0", "run.clip_grad_norm: must be above 0, got 0"),
     "autocast": ("clip_grad_norm: 0.05", "autocast: float8", "run.autocast: "),
     "data": ("bptt: 20", "bptt: 20, args: {letters: 3}", "run.data: the data set 'jumps' refuses its arguments: "),

@@ -822,3 +822,24 @@ def test_the_command_refuses(
     assert out == ""
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_arguments_that_a_data_set_refuses_are_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sensitivity", "word_lm", "--data", "text_folder"]) == 2
+    error = capsys.readouterr().err
+    assert "error: --data-args: the data set 'text_folder' refuses them: " in error
+
+
+def test_a_results_file_knows_which_target_belongs_to_which_input() -> None:
+    from secateur.sensitivity.evaluating import batch_of
+    from secateur.sensitivity.settings import data_digest
+
+    inputs, targets = torch.randn(12, 3), torch.arange(12)
+
+    def digest(order: Any, to: Any, size: int) -> str:
+        split = zip(inputs[order].split(size), targets[to].split(size), strict=True)
+        return data_digest([batch_of(given, "cpu") for given in split])
+
+    order, other = torch.randperm(12, generator=torch.Generator().manual_seed(0)), torch.arange(12)
+    assert digest(other, other, 4) == digest(order, order, 5)
+    assert digest(other, other, 4) != digest(other, order, 4)

@@ -199,7 +199,10 @@ def _sizes(model: str, entry: DatasetEntry, given: dict[str, Any]) -> dict[str, 
         return {}
     sizes: dict[str, Any] = {} if entry.classes is None else {"num_classes": entry.classes}
     if entry.sizes is not None:
-        sizes.update(entry.sizes(**given))
+        try:
+            sizes.update(entry.sizes(**given))
+        except (TypeError, ValueError) as error:
+            raise ConfigError(f"the data set {entry.name!r} refuses them: {error}", where="--data-args") from error
     known = inspect.signature(current().models[model].build).parameters
     anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
     return {name: size for name, size in sizes.items() if anything or name in known}

@@ -29,6 +29,11 @@ def _above_zero(instance: Any, attribute: Any, value: float) -> None:
         raise ValueError(f"must be above 0, got {value}")
 
 
+def _seed(instance: Any, attribute: Any, value: int) -> None:
+    if not 0 <= value < 1 << 63:
+        raise ValueError(f"must be from 0 to 2**63 - 1, got {value}")
+
+
 @frozen(kw_only=True)
 class ModelConfig:
     """A registered model, the arguments it is built with, and the weights it begins with."""
@@ -60,7 +65,7 @@ class RunConfig:
     data: DataConfig
     epochs: int = field(validator=_positive)
     optimizer: Node | None = field(default=None, eq=False)
-    seed: int = 0
+    seed: int = field(default=0, validator=_seed)
     clip_grad_norm: float | None = field(default=None, validator=optional(_above_zero))
     """The largest norm of all gradients together; larger ones are scaled down to it (Pascanu et al. 2013)."""
     autocast: Literal["bfloat16"] | None = None

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 PERPLEXITY = Metric("perplexity", "ppl", higher_is_better=False, shape=".2f")
 COLUMNS = 10
 """Into which a text is laid to be evaluated."""
+EXAMPLE = 35
+"""Words that an example window has at most: a network does not change with its length."""
 
 
 @frozen
@@ -109,7 +111,7 @@ class LanguageModelling:
         """A window of random words for two columns, and the states that the model returns for it, if it does."""
         import torch
 
-        tokens = torch.randint(sizes["vocabulary"], (self.bptt, 2))
+        tokens = torch.randint(sizes["vocabulary"], (min(self.bptt, EXAMPLE), 2))
         with quiet(model):
             returned = model(tokens)
         return (tokens, returned[1]) if isinstance(returned, tuple) else (tokens,)
