@@ -16,8 +16,8 @@ is trained for as many epochs more:
 
 Each row is a run of `secateur run` by a schedule that is written beside its results, so that what was done can be read
 there. A row that is done is not done again. Perplexity is of the test text in one pass, in 10 columns. Whether two rows
-differ is said twice: by the standard error of the difference of their mean losses over blocks of 350 words of the same
-text (paired, from 10,000 bootstrap samples), and by the spread between seeds, for rows that have several.
+differ is said twice: by the standard error of the difference of their mean losses over 150 blocks of 350 words of the
+same text (paired, from 10,000 bootstrap samples), and by the spread between seeds, for rows that have several.
 
     python benchmarks/language_models.py --text .../wikitext-2 --output runs/lm --size 200 --seed 0 --seed 1
     python benchmarks/language_models.py --text .../wikitext-2 --output runs/lm --size 650 --table
@@ -28,11 +28,13 @@ text (paired, from 10,000 bootstrap samples), and by the spread between seeds, f
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,7 @@ from rich.table import Table
 
 import secateur
 from secateur.measure import latency_pair
+from secateur.records import TextSplit
 from secateur.summaries import percentiles
 from secateur.training.tasks.language import LanguageModelling
 from secateur_models import text_folder
@@ -52,6 +55,8 @@ from secateur_models.language import WordLanguageModel
 
 BPTT = 35
 BOOTSTRAPS = 10_000
+WINDOWS = 150
+"""Windows of 350 words in which rows are compared."""
 CONSOLE = Console(width=150, soft_wrap=True)
 
 
@@ -234,15 +239,18 @@ class Encoded(torch.nn.Module):
         return self.rnn(self.encoder(tokens))[0]
 
 
-def losses(model: WordLanguageModel, tokens: torch.Tensor) -> np.ndarray[Any, Any]:
-    """The mean loss of each window of the text, (windows,); the last one, which is short, is left out."""
-    task, found, carried = LanguageModelling(BPTT), [], None
-    with torch.no_grad():
-        for batch in task.windows(secateur.records.TextSplit(tokens=tokens), 10):
-            made = task.forward(model, batch, carried)
-            carried = made.carried
-            found.append(float(made.loss))
-    return np.array(found[:-1])
+def losses(rows: Rows, row: str, tokens: torch.Tensor) -> np.ndarray[Any, Any]:
+    """The mean loss of each of the first windows of the text, (windows,); kept beside the row."""
+    kept = rows.folder / row / f"losses-{WINDOWS}.npy"
+    if not kept.exists():
+        task, model, found, carried = LanguageModelling(BPTT), rows.network(row), [], None
+        with torch.no_grad():
+            for batch in itertools.islice(task.windows(TextSplit(tokens=tokens), 10), WINDOWS):
+                made = task.forward(model, batch, carried)
+                carried = made.carried
+                found.append(float(made.loss))
+        np.save(kept, np.array(found))
+    return np.load(kept)
 
 
 def error_of_mean(differences: np.ndarray[Any, Any]) -> float:
@@ -282,14 +290,13 @@ def show(seeds: list[Rows]) -> None:
     timings = Table(title="times faster than dense (times fewer multiply-adds), medians of 40 turns")
     for column in ("", *(f"{what}, batch {batch}" for what in ("network", "LSTM") for batch in (1, 20))):
         timings.add_column(column, justify="left" if not column else "right")
+    for rows, row in product(seeds, ROWS):
+        if rows.done(row):
+            kept[row, rows.seed] = losses(rows, row, text)
     for row in ROWS:
-        if row.endswith("base") and row != "base":
-            continue
         done = [rows for rows in seeds if rows.done(row)]
-        if not done:
+        if not done or (row.startswith("small") and row.endswith("base")):
             continue
-        for rows in done:
-            kept[row, rows.seed] = losses(rows.network(row), text)
         model = done[0].network(row)
         width = model.rnn.hidden_size
         share = macs(first.vocabulary, width) / macs(first.vocabulary, first.setting.hidden)
@@ -306,7 +313,7 @@ def show(seeds: list[Rows]) -> None:
             f"{lstm_macs(width) / lstm_macs(first.setting.hidden):.1%}",
             perplexities,
             apart(kept, row, "dense"),
-            apart_from_later(seeds, kept, row, peer, text),
+            apart(kept, row, peer),
         )
         if width != first.setting.hidden and first.done("dense"):
             dense = first.network("dense")
@@ -322,17 +329,6 @@ def apart(kept: dict[tuple[str, int], np.ndarray[Any, Any]], row: str, other: st
     """The mean difference of the losses, and its standard error, for each seed that has both rows."""
     pairs = [(kept[row, seed], kept[other, seed]) for name, seed in kept if name == row and (other, seed) in kept]
     return ", ".join(f"{(a - b).mean():+.3f} ± {error_of_mean(a - b):.3f}" for a, b in pairs) if row != other else ""
-
-
-def apart_from_later(
-    seeds: list[Rows], kept: dict[tuple[str, int], np.ndarray[Any, Any]], row: str, peer: str, text: torch.Tensor
-) -> str:
-    """As `apart`, from a row further down."""
-    found = dict(kept)
-    for rows in seeds:
-        if peer and rows.done(peer):
-            found[peer, rows.seed] = losses(rows.network(peer), text)
-    return apart(found, row, peer) if peer else ""
 
 
 def main() -> int:
