@@ -88,7 +88,7 @@ def test_a_run_trains_thins_saves_and_proves(files: Path, capsys: pytest.Capture
     for words in (
         "parameters",
         "MACs per example",
-        "latency of 64 x 3 x 8 x 8",
+        "latency of 64 x 3 x 8 x 8 (ms)",
         "test accuracy",
         "masked versus thinned",
     ):

@@ -123,7 +123,7 @@ def test_a_run_learns_thins_and_proves(files: Path, capsys: pytest.CaptureFixtur
     Path("s.yaml").write_text(longer.replace("checkpoint_every: 1", "checkpoint_every: 100"))
     assert run("s.yaml", "-o", "out") == 0
     shown = capsys.readouterr().out
-    for words in ("train ppl", "valid ppl", "MACs per word", "latency of 20 x 10", "test perplexity", "thinned"):
+    for words in ("train ppl", "valid ppl", "MACs per word", "latency of 20 x 10 (ms)", "test perplexity", "thinned"):
         assert words in shown
     summary = json.loads(Path("out/summary.json").read_text())
     assert summary["metric"] == "perplexity"

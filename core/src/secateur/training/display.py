@@ -81,8 +81,8 @@ def summary_table(summary: Summary) -> RenderableType:
         row("not zero", *summary.live, ",d")
     row(f"MACs per {summary.per}", *summary.macs, ",d")
     timed = " x ".join(str(size) for size in summary.latency_inputs)
-    before, after, ratio = summary.latency.a, summary.latency.b, summary.latency.ratio
-    table.add_row(f"latency of {timed}", str(before), str(after), f"{1 / ratio:.1%}")
+    before, after = (f"{1e3 * timing.median:.2f}" for timing in (summary.latency.a, summary.latency.b))
+    table.add_row(f"latency of {timed} (ms)", before, after, f"{1 / summary.latency.ratio:.1%}")  # in turns
     name, show = summary.metric.name, summary.metric.show
     dense = "-" if summary.dense is None else show(summary.dense)
     which = "final" if summary.dense is None else "best dense, final"
