@@ -204,6 +204,11 @@ def test_gradients_are_clipped(files: Path) -> None:
 BAD: dict[str, Any] = {
     "batch": ("batch_size: 10", "batch_size: 600", "a text of 900 words cannot be laid into 600 columns"),
     "bptt": ("bptt: 20", "bptt: 0", "run.data.bptt: must be at least 1, got 0"),
+    "augment": (
+        "bptt: 20",
+        "augment: [flip]",
+        "augment is for images, 'jumps' is for the task language",
+    ),
     "seed": ("epochs: 5", "epochs: 5\n  seed: 99999999999999999999", "run.seed: must be from 0 to 2**63 - 1, got"),
     "clip": ("clip_grad_norm: 0.05", "clip_grad_norm: 0", "run.clip_grad_norm: must be above 0, got 0"),
     "autocast": ("clip_grad_norm: 0.05", "autocast: float8", "run.autocast: "),
@@ -230,3 +235,14 @@ def test_a_mistake_is_one_line(name: str, files: Path, capsys: pytest.CaptureFix
     assert message in error
     assert error.count("error:") == 1
     assert len(error) < 600
+
+
+def test_what_a_regularizer_adds_is_no_perplexity(files: Path) -> None:
+    found = {}
+    for strength in (0.0, 1e-9):  # so weak that training is the same
+        big = SCHEDULE.replace("strength: 0.001", f"strength: {strength}").replace("epochs: 5", "epochs: 4")
+        Path("s.yaml").write_text(big.replace("ending_epoch: 5", "ending_epoch: 4"))
+        found[strength] = trained(f"out{strength}").results[0].train
+    assert found[0.0].loss == pytest.approx(found[1e-9].loss, abs=1e-6)
+    Path("s.yaml").write_text(SCHEDULE.replace("strength: 0.001", "strength: 100.0"))
+    assert trained("heavy").results[0].train.loss < 10  # the lasso alone comes to hundreds

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from secateur.measure import macs_each
 from secateur.report.content import (
     Chart,
     Configuration,
@@ -89,7 +90,7 @@ def run_content(
 
 def _look(run: Run, model: nn.Module) -> Network:
     shape = run.manager.datasets[run.config.data.name].input_shape
-    return look(model, run.task.inputs_like(model, run.sizes, shape), run.manager, count=run.task.macs)
+    return look(model, run.task.inputs_like(model, run.sizes, shape), run.manager, count=macs_each)
 
 
 def _figures(run: Run, summary: Summary | None, judged: str, before: Network, after: Network) -> list[Figure]:

@@ -96,6 +96,9 @@ def read_run(node: Node, manager: PluginManager, replace: Mapping[str, Any] | No
             place = section.require(key).require("name")
             hint = f"{suggestion(name, registry)}; your own is added by a plugin, --plugin-file FILE takes one"
             raise section.error(f"no {_noun(key)} named {name!r}", hint=hint, node=place)
+    if config.data.augment and (task := manager.datasets[config.data.name].task) != "classification":
+        place = section.require("data").require("augment")
+        raise section.error(f"augment is for images, {config.data.name!r} is for the task {task}", node=place)
     if config.optimizer is not None:
         _optimizer_class(config.optimizer)
     return config

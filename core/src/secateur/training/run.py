@@ -19,7 +19,7 @@ from secateur.checkpoint.files import replacing
 from secateur.config import Node, plain
 from secateur.errors import ConfigError, SecateurError
 from secateur.graph.capture import trace
-from secateur.measure import Comparison, count_parameters, latency_pair
+from secateur.measure import Comparison, count_parameters, latency_pair, macs_each
 from secateur.plugins import PluginManager
 from secateur.schedule.scheduler import Scheduler
 from secateur.thinning.verify import Difference, compare, float_dtype, outputs
@@ -262,7 +262,7 @@ class Run:
             raise place.error(f"the model {name!r} does not fit the data set {entry.name!r}: {why}") from error
 
     def _macs(self, model: nn.Module) -> int:
-        return self.task.macs(trace(model, self._inputs(model)), self.manager.op_rules)
+        return macs_each(trace(model, self._inputs(model)), self.manager.op_rules)
 
 
 def as_dict(summary: Summary) -> dict[str, Any]:

@@ -147,7 +147,7 @@ def _step(
     clip_grad_norm: float | None,
     autocast: str | None,
 ) -> Outcome:
-    """One step of the optimizer; the outcome, with the loss as it is with what regularizers add."""
+    """One step of the optimizer; the outcome, with the loss of the task alone: regularizers are no perplexity."""
     import torch
     from attrs import evolve
 
@@ -160,4 +160,4 @@ def _step(
     if clip_grad_norm is not None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), clip_grad_norm)
     optimizer.step()
-    return evolve(made, loss=loss.detach())
+    return evolve(made, loss=made.loss.detach())

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from attrs import frozen
 
-from secateur.graph.ir import Graph
-from secateur.records import DataSplit, OpRule, TextSplit
+from secateur.records import DataSplit, TextSplit
 from secateur.thinning.report import Report
 
 if TYPE_CHECKING:
@@ -53,7 +52,7 @@ class Evaluation:
 
 @frozen(eq=False)
 class Batch:
-    """A mini-batch: `inputs` and `targets`, as the task made them, and what was carried over from the one before."""
+    """A mini-batch: `inputs` and `targets`, as the task made them."""
 
     inputs: Tensor
     targets: Tensor
@@ -105,6 +104,3 @@ class Task(Protocol):
 
     def inputs_like(self, model: nn.Module, sizes: Mapping[str, int], shape: tuple[int, ...] | None) -> tuple[Any, ...]:
         """Inputs of the right shape, before any data is there; `shape`: of one example, `sizes`: of `DatasetEntry`."""
-
-    def macs(self, graph: Graph, rules: Mapping[str, OpRule]) -> int:
-        """Multiply-accumulates of one target, from a run recorded on `inputs_like`."""

@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from secateur.graph.ir import Graph
-from secateur.measure import count_macs
-from secateur.records import DataSplit, OpRule
+from secateur.records import DataSplit
 from secateur.thinning.report import Report
 from secateur.thinning.verify import quiet
 from secateur.training.batches import batches, number_of_batches
@@ -84,7 +82,3 @@ class Classification:
         import torch
 
         return (torch.randn(2, *(shape or ())),)
-
-    def macs(self, graph: Graph, rules: Mapping[str, OpRule]) -> int:
-        """Multiply-accumulates of one example."""
-        return count_macs(graph, rules)

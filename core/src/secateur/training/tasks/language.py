@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from secateur.errors import DataError
-from secateur.graph.ir import Graph
-from secateur.measure import count_macs
-from secateur.records import OpRule, TextSplit
+from secateur.records import TextSplit
 from secateur.thinning.report import Report
 from secateur.thinning.verify import quiet
 from secateur.training.tasks.base import Batch, Evaluation, Metric, Outcome
@@ -115,7 +113,3 @@ class LanguageModelling:
         with quiet(model):
             returned = model(tokens)
         return (tokens, returned[1]) if isinstance(returned, tuple) else (tokens,)
-
-    def macs(self, graph: Graph, rules: Mapping[str, OpRule]) -> int:
-        """Multiply-accumulates of one word."""
-        return count_macs(graph, rules) // graph.values[graph.inputs[0]].shape[1]
