@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -83,12 +84,11 @@ class Twin:
 
 
 @define(eq=False)
-class ByFunction:
-    """Calls a function of the user's with the masked network."""
+class Whole(ABC):
+    """Evaluates the whole network for every trial."""
 
     twin: Twin
-    evaluate: Callable[[nn.Module], Any]
-    notes: dict[str, str] = field(factory=dict)
+    notes: dict[str, str] = field(factory=dict, init=False)
 
     def dense(self) -> Metrics:
         """Evaluate the network as it is."""
@@ -102,6 +102,17 @@ class ByFunction:
         """Evaluate trial after trial."""
         for trial in subject.trials:
             yield trial, self._evaluate(trial.masked(self.twin.own), named(subject, trial))
+
+    @abstractmethod
+    def _evaluate(self, weights: Mapping[str, Tensor], of: str) -> Metrics:
+        """The metrics of the network with these weights; `of` says in messages what they are."""
+
+
+@define(eq=False)
+class ByFunction(Whole):
+    """Calls a function of the user's with the masked network."""
+
+    evaluate: Callable[[nn.Module], Any]
 
     def _evaluate(self, weights: Mapping[str, Tensor], of: str) -> Metrics:
         with self.twin.wearing(weights) as model:
@@ -116,26 +127,11 @@ class ByFunction:
 
 
 @define(eq=False)
-class ByForward:
-    """Runs the whole network on all batches for every trial."""
+class ByForward(Whole):
+    """Runs the network on all batches."""
 
-    twin: Twin
     batches: Batches
     measure: Measure
-    notes: dict[str, str] = field(factory=dict)
-
-    def dense(self) -> Metrics:
-        """Evaluate the network as it is."""
-        return self._evaluate({}, "the network as it is")
-
-    def order(self, subjects: Sequence[Subject]) -> list[Subject]:
-        """As they come."""
-        return list(subjects)
-
-    def run(self, subject: Subject) -> Found:
-        """Evaluate trial after trial."""
-        for trial in subject.trials:
-            yield trial, self._evaluate(trial.masked(self.twin.own), named(subject, trial))
 
     def _evaluate(self, weights: Mapping[str, Tensor], of: str) -> Metrics:
         average = Average()
