@@ -10,7 +10,7 @@ is trained for as many epochs more:
     dense       as it is
     agp70 …     AGP over single weights of the recurrent matrices and the embedding (Zhu & Gupta 2017)
     baidu       the threshold that rises, with q the 90th percentile of |w| of the base (Narang et al. 2017)
-    iss2, iss4  hidden units: group lasso over all their slices, AGP over units by their L2 norm, and thinning to a half
+    iss2, iss4  hidden units: group lasso over all their slices, AGP over units by their L2 norm over the same slices, and thinning to a half
                 and a quarter of the multiply-adds of the whole network (Wen et al. 2018)
     small2, …   dense networks of the thin sizes, trained from scratch for both phases: as long, or as many words
 
@@ -74,8 +74,8 @@ class Setting:
 
 
 SETTINGS = {
-    200: Setting(200, (5, 6), 2e-3, 0.5, 1e-4),
-    650: Setting(650, (2, 3), 1e-3, 0.6, 1e-4),
+    200: Setting(200, (5, 10), 2e-3, 0.5, 1e-4),
+    650: Setting(650, (2, 6), 1e-3, 0.6, 1e-4),
 }
 ROWS = (
     "base",
@@ -200,7 +200,7 @@ class Rows:
                 yield name.replace(".", "_"), "pruner", {**text, "weights": [name]}
         elif row.startswith("iss"):
             share = 1 - self.narrow(int(row[3:])) / self.setting.hidden
-            agp = {"class": "agp", "dims": "*", "criterion": "l2", "initial_sparsity": 0.05, "final_sparsity": share}
+            agp = {"class": "agp", "dims": "*", "criterion": "group_l2", "initial_sparsity": 0.05, "final_sparsity": share}
             yield "units", "pruner", agp
             yield "lasso", "regularizer", {"class": "unit_lasso", "dims": "*", "strength": self.setting.lasso}
             yield "thinner", "extension", {"class": "thinner"}
