@@ -10,8 +10,9 @@ is trained for as many epochs more:
     dense       as it is
     agp70 …     AGP over single weights of the recurrent matrices and the embedding (Zhu & Gupta 2017)
     baidu       the threshold that rises, with q the 90th percentile of |w| of the base (Narang et al. 2017)
-    iss2, iss4  hidden units: group lasso over all their slices, AGP over units by their L2 norm over the same slices, and thinning to a half
-                and a quarter of the multiply-adds of the whole network (Wen et al. 2018)
+    …-rnn       the same over the recurrent matrices alone
+    iss2, iss4  hidden units: group lasso over all their slices, AGP over units by the L2 norm of the same slices, and
+                thinning to a half and a quarter of the multiply-adds of the whole network (Wen et al. 2018)
     small2, …   dense networks of the thin sizes, trained from scratch for both phases: as long, or as many words
 
 Each row is a run of `secateur run` by a schedule that is written beside its results, so that what was done can be read
@@ -84,6 +85,8 @@ ROWS = (
     "agp80",
     "agp90",
     "baidu",
+    "agp90-rnn",
+    "baidu-rnn",
     "iss2",
     "iss4",
     "small2-base",
@@ -181,16 +184,15 @@ class Rows:
 
     def pruning(self, row: str) -> Iterator[tuple[str, str, dict[str, Any]]]:
         """(name, kind, text) of the pruners, regularizers and extensions of a row."""
-        if row.startswith("agp"):
-            share = int(row[3:]) / 100
-            weights = ["rnn.weight_*", "encoder.weight"]
-            yield (
-                "agp",
-                "pruner",
-                {"class": "level", "initial_sparsity": 0.05, "final_sparsity": share, "weights": weights},
-            )
-        elif row == "baidu":
+        method, _, only = row.partition("-")
+        if method.startswith("agp"):
+            shares = {"initial_sparsity": 0.05, "final_sparsity": int(method[3:]) / 100}
+            weights = ["rnn.weight_*", *([] if only else ["encoder.weight"])]
+            yield "agp", "pruner", {"class": "level", **shares, "weights": weights}
+        elif method == "baidu":
             for name, q in self.quantiles().items():
+                if not name.startswith(only):
+                    continue
                 text = {
                     "class": "baidu_rnn",
                     "q": round(q, 5),
@@ -199,9 +201,9 @@ class Rows:
                 }
                 yield name.replace(".", "_"), "pruner", {**text, "weights": [name]}
         elif row.startswith("iss"):
-            share = 1 - self.narrow(int(row[3:])) / self.setting.hidden
-            agp = {"class": "agp", "dims": "*", "criterion": "group_l2", "initial_sparsity": 0.05, "final_sparsity": share}
-            yield "units", "pruner", agp
+            hidden = self.setting.hidden
+            shares = {"initial_sparsity": 0.05, "final_sparsity": (hidden - self.narrow(int(row[3:]))) / hidden}
+            yield "units", "pruner", {"class": "agp", "dims": "*", "criterion": "group_l2", **shares}
             yield "lasso", "regularizer", {"class": "unit_lasso", "dims": "*", "strength": self.setting.lasso}
             yield "thinner", "extension", {"class": "thinner"}
 
