@@ -124,11 +124,11 @@ BAD = {
     "data": (SCHEDULE.replace("squares", "circles"), "s.yaml:4: run.data.name: no data set named 'circles'"),
     "model args": (
         SCHEDULE.replace("{name: tiny}", "{name: tiny, args: {height: 3}}"),
-        "s.yaml:3: run.model: the model 'tiny' refuses its arguments:",
+        "s.yaml:3: run.model: the model 'tiny' refuses its arguments: there is no argument 'height'; (known: num_",
     ),
     "data args": (
         SCHEDULE.replace("batch_size: 16", "args: {colour: 3}"),
-        "s.yaml:4: run.data: the data set 'squares' refuses its arguments:",
+        "s.yaml:4: run.data: the data set 'squares' refuses its arguments: there is no argument 'colour'; did you",
     ),
     "optimizer": (
         SCHEDULE.replace("Adam", "Adan"),

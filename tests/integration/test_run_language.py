@@ -218,6 +218,11 @@ BAD: dict[str, Any] = {
         "{name: resnet20_cifar}",
         "run.model: the model 'resnet20_cifar' does not fit the data set 'jumps': ",
     ),
+    "vocabulary": (
+        "kind: LSTM}",
+        "kind: LSTM, vocabulary: 11}",
+        "'word_lm' does not fit the data set 'jumps': its vocabulary is smaller than that of the text, 23 words",
+    ),
     "images": (
         "{name: jumps, batch_size: 10, bptt: 20}",
         "{name: digits}",

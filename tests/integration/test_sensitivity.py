@@ -802,7 +802,10 @@ def test_the_command_prints_percentiles(place: Path, capsys: pytest.CaptureFixtu
         ([], "secateur sensitivity: nothing says what to evaluate on; give --data, one of "),
         (["--data", "digit"], "--data: no data set named 'digit'; did you mean 'digits'?"),
         (["--data", "digits", "--data-args", "size"], "--data-args: 'size' is not KEY=VALUE"),
-        (["--data", "digits", "--data-args", "big=1"], "--data-args: the data set 'digits' refuses its arguments: "),
+        (
+            ["--data", "digits", "--data-args", "big=1"],
+            "--data-args: the data set 'digits' refuses its arguments: there is no argument 'big'",
+        ),
         (["--data", "digits", "--split", "tset"], "--split: digits has no split 'tset'; did you mean 'test'?"),
         (["--data", "digits", "--levels", "0.1:0.9"], "--levels: '0.1:0.9' are no levels; give "),
         (["--data", "digits", "--levels", "0.5,2"], "levels: 2.0 is no share in (0, 1)"),
@@ -827,7 +830,9 @@ def test_the_command_refuses(
 def test_arguments_that_a_data_set_refuses_are_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["sensitivity", "word_lm", "--data", "text_folder"]) == 2
     error = capsys.readouterr().err
-    assert "error: --data-args: the data set 'text_folder' refuses them: " in error
+    assert (
+        "error: --data-args: the data set 'text_folder' refuses its arguments: the argument 'path' is missing" in error
+    )
 
 
 def test_a_results_file_knows_which_target_belongs_to_which_input() -> None:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from attrs import field, frozen
 
+from secateur.config.arguments import check_arguments
+
 if TYPE_CHECKING:
     import argparse
 
@@ -252,6 +254,15 @@ class DatasetEntry:
     splits: tuple[str, ...] = ("train", "test")
     """With "valid" among them, epochs are judged by it, and "test" is looked at once, at the end."""
     summary: str = ""
+
+    def model_sizes(self, arguments: Mapping[str, Any]) -> dict[str, int]:
+        """What a model for the data is built with: `num_classes`, and what `sizes` says.
+
+        Raises `TypeError` if `load` does not take the arguments, and what `sizes` raises.
+        """
+        check_arguments(self.load, arguments, filled=("split",))
+        found = {} if self.classes is None else {"num_classes": self.classes}
+        return found if self.sizes is None else found | dict(self.sizes(**arguments))
 
 
 @frozen(kw_only=True)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
+from secateur.config.arguments import check_arguments
 from secateur.errors import ConfigError, PluginError, SecateurError, suggestion
 from secateur.plugins import current
 
@@ -198,6 +199,10 @@ def _attribute(module: Any, source: str, attribute: str) -> Any:
 
 
 def _call(make: Callable[..., Any], arguments: dict[str, Any], name: str) -> Any:
+    try:
+        check_arguments(make, arguments)
+    except TypeError as error:
+        raise ConfigError(str(error), where=name, hint="--model-args KEY=VALUE gives arguments") from error
     return _guarded(lambda: make(**arguments), name, "building the model failed")
 
 

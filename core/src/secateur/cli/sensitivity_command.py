@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
 from secateur.cli import console
 from secateur.cli.models import NamedModel, add_model, build_model, key_value
+from secateur.config.arguments import taken
 from secateur.errors import ConfigError, SecateurError, suggestion
 from secateur.plugins import current
 from secateur.records import Command, DatasetEntry
@@ -195,17 +197,19 @@ def _dataset(arguments: argparse.Namespace) -> tuple[DatasetEntry, dict[str, Any
 
 def _sizes(model: str, entry: DatasetEntry, given: dict[str, Any]) -> dict[str, Any]:
     """What the data set says of a registered model: `num_classes`, `vocabulary`."""
-    if model not in current().models:
-        return {}
-    sizes: dict[str, Any] = {} if entry.classes is None else {"num_classes": entry.classes}
-    if entry.sizes is not None:
-        try:
-            sizes.update(entry.sizes(**given))
-        except (TypeError, ValueError) as error:
-            raise ConfigError(f"the data set {entry.name!r} refuses them: {error}", where="--data-args") from error
-    known = inspect.signature(current().models[model].build).parameters
-    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
-    return {name: size for name, size in sizes.items() if anything or name in known}
+    with _refused(entry):
+        sizes = entry.model_sizes(given)
+    return taken(current().models[model].build, sizes) if model in current().models else {}
+
+
+@contextmanager
+def _refused(entry: DatasetEntry) -> Iterator[None]:
+    """Blame `--data-args` for what the data set refuses while the body runs."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        what = f"the data set {entry.name!r} refuses its arguments: {error}"
+        raise ConfigError(what, where="--data-args") from error
 
 
 def _subject(entry: DatasetEntry, given: dict[str, Any], arguments: argparse.Namespace) -> _Subject:
@@ -219,11 +223,8 @@ def _subject(entry: DatasetEntry, given: dict[str, Any], arguments: argparse.Nam
     split = arguments.split or ("valid" if "valid" in entry.splits else "test")
     if split not in entry.splits:
         raise ConfigError(f"{entry.name} has no split {split!r}", where="--split", hint=suggestion(split, entry.splits))
-    try:
+    with _refused(entry):
         data = entry.load(split, **given)
-    except (TypeError, ValueError) as error:
-        what = f"the data set {entry.name!r} refuses its arguments: {error}"
-        raise ConfigError(what, where="--data-args") from error
     if isinstance(data, DataSplit):
         if arguments.examples is not None:
             data = DataSplit(inputs=data.inputs[: arguments.examples], targets=data.targets[: arguments.examples])

@@ -11,6 +11,7 @@ from attrs import field, frozen
 from attrs.validators import optional
 
 from secateur.config import Node, plain, structure
+from secateur.config.arguments import check_arguments, taken
 from secateur.errors import suggestion
 from secateur.plugins import PluginManager
 
@@ -110,12 +111,9 @@ def _noun(key: str) -> str:
 
 def sizes_of(config: RunConfig, manager: PluginManager, node: Node) -> dict[str, int]:
     """What the data set says of the model: `num_classes`, `vocabulary`; its arguments are checked by the way."""
-    entry, arguments = manager.datasets[config.data.name], config.data.args
-    found = {} if entry.classes is None else {"num_classes": entry.classes}
-    if entry.sizes is not None:
-        with refused(entry.name, "data", node):
-            found.update(entry.sizes(**arguments))
-    return found
+    entry = manager.datasets[config.data.name]
+    with refused(entry.name, "data", node):
+        return entry.model_sizes(config.data.args)
 
 
 def build_model(config: RunConfig, manager: PluginManager, node: Node, sizes: Mapping[str, int]) -> nn.Module:
@@ -123,12 +121,11 @@ def build_model(config: RunConfig, manager: PluginManager, node: Node, sizes: Ma
 
     Raises `ConfigError` if the model refuses its arguments, or is none for such data.
     """
-    entry, arguments = manager.models[config.model.name], dict(config.model.args)
-    known = inspect.signature(entry.build).parameters
-    anything = any(parameter.kind is parameter.VAR_KEYWORD for parameter in known.values())
-    taken = {name: size for name, size in sizes.items() if anything or name in known}
+    entry = manager.models[config.model.name]
+    arguments = taken(entry.build, sizes) | config.model.args
     with refused(entry.name, "model", node):
-        return entry.build(**(taken | arguments))
+        check_arguments(entry.build, arguments)
+        return entry.build(**arguments)
 
 
 @contextmanager

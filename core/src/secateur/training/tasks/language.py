@@ -110,6 +110,11 @@ class LanguageModelling:
         import torch
 
         tokens = torch.randint(sizes["vocabulary"], (min(self.bptt, EXAMPLE), 2))
-        with quiet(model):
-            returned = model(tokens)
+        tokens[0, 0] = sizes["vocabulary"] - 1
+        try:
+            with quiet(model):
+                returned = model(tokens)
+        except IndexError as error:
+            what = f"its vocabulary is smaller than that of the text, {sizes['vocabulary']} words ({error})"
+            raise IndexError(what) from error
         return (tokens, returned[1]) if isinstance(returned, tuple) else (tokens,)
