@@ -23,6 +23,9 @@ class Progress:
     """The sum over the examples seen in the epoch."""
     correct: int = 0
     seen: int = 0
+    logged_loss: float = 0.0
+    """`loss` and `seen` as they were when the loggers were told last."""
+    logged_seen: int = 0
     seconds: float = 0.0
     """That the epoch took so far."""
     carried: Any = None

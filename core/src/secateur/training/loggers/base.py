@@ -84,22 +84,19 @@ class Logger(Protocol):
 
 
 class Logs:
-    """The loggers of a run, and what happened since they were told last; `every` so many mini-batches."""
+    """The loggers of a run: they are told of the loss `every` so many mini-batches, of `steps` in an epoch."""
 
-    def __init__(self, loggers: Sequence[Logger], every: int, steps: int, begin: Progress) -> None:
+    def __init__(self, loggers: Sequence[Logger], every: int, steps: int) -> None:
         self.loggers, self.every, self.steps = tuple(loggers), every, steps
-        self._loss, self._seen = begin.loss, begin.seen
 
     def __bool__(self) -> bool:
         return bool(self.loggers)
 
     def minibatch(self, progress: Progress, learning_rate: float) -> None:
-        """Call it after every mini-batch, and between epochs."""
-        if not progress.step:
-            self._loss, self._seen = 0.0, 0
-        elif progress.step % self.every == 0 and progress.seen > self._seen:
-            mean = (progress.loss - self._loss) / (progress.seen - self._seen)
-            self._loss, self._seen = progress.loss, progress.seen
+        """Call it after every mini-batch, before the progress is saved: it notes there what the loggers know."""
+        if progress.step and progress.step % self.every == 0 and progress.seen > progress.logged_seen:
+            mean = (progress.loss - progress.logged_loss) / (progress.seen - progress.logged_seen)
+            progress.logged_loss, progress.logged_seen = progress.loss, progress.seen
             log = StepLog(Position(progress.epoch, progress.step, self.steps), mean, learning_rate)
             for logger in self.loggers:
                 logger.step(log)

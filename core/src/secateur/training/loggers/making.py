@@ -45,4 +45,4 @@ def make_logs(
         loggers.append(CsvLogger(output / FOLDERS["csv"], at, results, metric, judged))
     if "tensorboard" in config.log:
         loggers.append(TensorBoardLogger(output / FOLDERS["tensorboard"], at, metric, judged))
-    return Logs(loggers, config.log_every, steps, begin)
+    return Logs(loggers, config.log_every, steps)
