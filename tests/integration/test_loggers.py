@@ -18,39 +18,7 @@ from secateur.training.loggers.making import FOLDERS
 from secateur.training.progress import Progress
 from secateur.training.run import Run
 
-PLUGIN = '''\
-"""A tiny network and a data set of four coloured squares."""
-
-import torch
-from torch import nn
-
-from secateur import hookimpl
-from secateur.records import DataSplit, DatasetEntry, ModelEntry
-
-
-def build(width=8, num_classes=4):
-    return nn.Sequential(
-        nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, num_classes),
-    )
-
-
-def load(split, count=40):
-    generator = torch.Generator().manual_seed(0 if split == "train" else 1)
-    targets = torch.randint(4, (count,), generator=generator)
-    colours = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
-    return DataSplit(inputs=colours[targets][:, :, None, None].repeat(1, 1, 8, 8), targets=targets)
-
-
-@hookimpl
-def secateur_models():
-    return [ModelEntry(name="tiny", build=build, input_shape=(3, 8, 8))]
-
-
-@hookimpl
-def secateur_datasets():
-    return [DatasetEntry(name="squares", load=load, input_shape=(3, 8, 8), classes=4, offline=True)]
-'''
+PLUGIN = Path(__file__).with_name("squares.py").read_text(encoding="utf-8")
 
 SCHEDULE = """\
 version: 1

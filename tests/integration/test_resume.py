@@ -21,56 +21,12 @@ from secateur.plugins import PluginManager, using
 from secateur.training.progress import Progress
 from secateur.training.run import Run
 
-PLUGIN = '''\
-"""A tiny network with a residual and dropout, and a data set of four coloured squares."""
-
-import torch
-from torch import nn
-
-from secateur import hookimpl
-from secateur.records import DataSplit, DatasetEntry, ModelEntry
-
-
-class Net(nn.Module):
-    def __init__(self, width, num_classes):
-        super().__init__()
-        self.stem, self.bn0 = nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
-        self.conv1, self.bn1 = nn.Conv2d(width, 2 * width, 3, padding=1, bias=False), nn.BatchNorm2d(2 * width)
-        self.conv2, self.bn2 = nn.Conv2d(2 * width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width)
-        self.drop, self.fc = nn.Dropout(0.2), nn.Linear(width, num_classes)
-
-    def forward(self, x):
-        x = self.bn0(self.stem(x)).relu()
-        x = (x + self.bn2(self.conv2(self.bn1(self.conv1(x)).relu()))).relu()
-        return self.fc(self.drop(x.mean((2, 3))))
-
-
-def build(width=8, num_classes=4):
-    return Net(width, num_classes)
-
-
-def load(split, count=40):
-    generator = torch.Generator().manual_seed(0 if split == "train" else 1)
-    targets = torch.randint(4, (count,), generator=generator)
-    colours = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
-    noise = 0.1 * torch.randn(count, 3, 8, 8, generator=generator)
-    return DataSplit(inputs=colours[targets][:, :, None, None] + noise, targets=targets)
-
-
-@hookimpl
-def secateur_models():
-    return [ModelEntry(name="tiny", build=build, input_shape=(3, 8, 8))]
-
-
-@hookimpl
-def secateur_datasets():
-    return [DatasetEntry(name="squares", load=load, input_shape=(3, 8, 8), classes=4, offline=True)]
-'''
+PLUGIN = Path(__file__).with_name("squares.py").read_text(encoding="utf-8")
 
 SCHEDULE = """\
 version: 1
 run:
-  model: {name: tiny}
+  model: {name: residual}
   data: {name: squares, batch_size: 10, augment: [crop, flip]}
   optimizer: {class: OPTIMIZER}
   epochs: 6

@@ -15,46 +15,13 @@ from secateur.records import DataSplit
 from secateur.training.batches import augmented, batches, number_of_batches
 from secateur.training.tasks.classification import Classification
 
-PLUGIN = '''\
-"""A tiny network and a data set of four coloured squares."""
-
-import torch
-from torch import nn
-
-from secateur import hookimpl
-from secateur.records import DataSplit, DatasetEntry, ModelEntry
-
-
-def build(width=8, num_classes=4):
-    return nn.Sequential(
-        nn.Conv2d(3, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(),
-        nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, num_classes),
-    )
-
-
-def load(split, count=64):
-    generator = torch.Generator().manual_seed(0 if split == "train" else 1)
-    targets = torch.randint(4, (count,), generator=generator)
-    colours = torch.tensor([[1.0, 0, 0], [0, 1, 0], [0, 0, 1], [1, 1, 0]])
-    noise = 0.1 * torch.randn(count, 3, 8, 8, generator=generator)
-    return DataSplit(inputs=colours[targets][:, :, None, None] + noise, targets=targets)
-
-
-@hookimpl
-def secateur_models():
-    return [ModelEntry(name="tiny", build=build, input_shape=(3, 8, 8))]
-
-
-@hookimpl
-def secateur_datasets():
-    return [DatasetEntry(name="squares", load=load, input_shape=(3, 8, 8), classes=4, offline=True)]
-'''
+PLUGIN = Path(__file__).with_name("squares.py").read_text(encoding="utf-8")
 
 SCHEDULE = """\
 version: 1
 run:
   model: {name: tiny}
-  data: {name: squares, batch_size: 16, augment: [crop, flip]}
+  data: {name: squares, batch_size: 10, augment: [crop, flip]}
   optimizer: {class: Adam, lr: 0.02}
   epochs: 5
 pruners:
@@ -88,7 +55,7 @@ def test_a_run_trains_thins_saves_and_proves(files: Path, capsys: pytest.Capture
     for words in (
         "parameters",
         "MACs per example",
-        "latency of 64 x 3 x 8 x 8 (ms)",
+        "latency of 40 x 3 x 8 x 8 (ms)",
         "test accuracy",
         "masked versus thinned",
     ):
@@ -101,7 +68,7 @@ def test_a_run_trains_thins_saves_and_proves(files: Path, capsys: pytest.Capture
 
     namespace: dict = {}
     exec(PLUGIN, namespace)
-    fresh = secateur.load(files / "out" / "thin.safetensors", namespace["build"]())
+    fresh = secateur.load(files / "out" / "thin.safetensors", namespace["tiny"]())
     assert fresh[0].out_channels == fresh[1].num_features == fresh[5].in_features == 4
 
 
@@ -127,7 +94,7 @@ BAD = {
         "s.yaml:3: run.model: the model 'tiny' refuses its arguments: there is no argument 'height'; (known: num_",
     ),
     "data args": (
-        SCHEDULE.replace("batch_size: 16", "args: {colour: 3}"),
+        SCHEDULE.replace("batch_size: 10", "args: {colour: 3}"),
         "s.yaml:4: run.data: the data set 'squares' refuses its arguments: there is no argument 'colour'; did you",
     ),
     "optimizer": (
@@ -141,7 +108,7 @@ BAD = {
         "s.yaml:14: policies[1]: the extension 'thinner' begins at epoch 3, the run ends after epoch 2; raise",
     ),
     "augment": (SCHEDULE.replace("[crop, flip]", "[turn]"), "s.yaml:4: run.data.augment[0]: "),
-    "batch size": (SCHEDULE.replace("16", "0"), "s.yaml:4: run.data.batch_size: must be at least 1, got 0"),
+    "batch size": (SCHEDULE.replace("batch_size: 10", "batch_size: 0"), "s.yaml:4: run.data.batch_size: must be at least 1, got 0"),
 }
 
 
@@ -214,7 +181,7 @@ def test_a_run_begins_with_trained_weights(files: Path, capsys: pytest.CaptureFi
     assert run("s.yaml", "--output", "again") == 0
     namespace: dict = {}
     exec(PLUGIN, namespace)
-    assert secateur.load("again/thin.safetensors", namespace["build"]())[0].out_channels == 2
+    assert secateur.load("again/thin.safetensors", namespace["tiny"]())[0].out_channels == 2
 
 
 def test_a_missing_checkpoint_to_begin_with_is_named(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
