@@ -358,6 +358,8 @@ def test_a_thinned_model_and_the_plan_it_was_thinned_by(plan: secateur.Plan) -> 
 def test_what_cannot_be_asked_for(graph: secateur.Graph, drawn: Picture, tmp_path: Path) -> None:
     with pytest.raises(SecateurError, match=r"^picture: 'modul' is no level; did you mean 'module'\?"):
         picture(graph, level="modul")  # type: ignore[arg-type]
+    with pytest.raises(PlanError, match=r"^picture: plan is of type int; give what secateur.plan returned"):
+        picture(graph, plan=3)  # type: ignore[arg-type]
     with pytest.raises(SecateurError, match=r"^picture: 'up' is no direction; \(known: down, right\)"):
         picture(graph, direction="up")  # type: ignore[arg-type]
     with pytest.raises(SecateurError, match=r"^render: 'swg' is no form of a picture; did you mean 'svg'\?"):

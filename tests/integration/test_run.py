@@ -21,7 +21,7 @@ SCHEDULE = """\
 version: 1
 run:
   model: {name: tiny}
-  data: {name: squares, batch_size: 10, augment: [crop, flip]}
+  data: {name: squares, args: {count: 64}, batch_size: 16, augment: [crop, flip]}
   optimizer: {class: Adam, lr: 0.02}
   epochs: 5
 pruners:
@@ -55,7 +55,7 @@ def test_a_run_trains_thins_saves_and_proves(files: Path, capsys: pytest.Capture
     for words in (
         "parameters",
         "MACs per example",
-        "latency of 40 x 3 x 8 x 8 (ms)",
+        "latency of 64 x 3 x 8 x 8 (ms)",
         "test accuracy",
         "masked versus thinned",
     ):
@@ -94,7 +94,7 @@ BAD = {
         "s.yaml:3: run.model: the model 'tiny' refuses its arguments: there is no argument 'height'; (known: num_",
     ),
     "data args": (
-        SCHEDULE.replace("batch_size: 10", "args: {colour: 3}"),
+        SCHEDULE.replace("{count: 64}", "{colour: 3}"),
         "s.yaml:4: run.data: the data set 'squares' refuses its arguments: there is no argument 'colour'; did you",
     ),
     "optimizer": (
@@ -108,7 +108,10 @@ BAD = {
         "s.yaml:14: policies[1]: the extension 'thinner' begins at epoch 3, the run ends after epoch 2; raise",
     ),
     "augment": (SCHEDULE.replace("[crop, flip]", "[turn]"), "s.yaml:4: run.data.augment[0]: "),
-    "batch size": (SCHEDULE.replace("batch_size: 10", "batch_size: 0"), "s.yaml:4: run.data.batch_size: must be at least 1, got 0"),
+    "batch size": (
+        SCHEDULE.replace("batch_size: 16", "batch_size: 0"),
+        "s.yaml:4: run.data.batch_size: must be at least 1, got 0",
+    ),
 }
 
 

@@ -162,6 +162,7 @@ def test_percentiles_can_be_pasted_as_yaml(place: Path, capsys: pytest.CaptureFi
         (["--kind", "model", "--latency"], "secateur summary: --latency goes with --kind compute; leave out one of"),
         (["--repeats", "3"], "secateur summary: --repeats goes with --latency; give both, or neither"),
         (["--format", "yaml"], "secateur summary: yaml is for --kind percentile of one model; take csv or json"),
+        (["-o", "t.xyz"], "--output: t.xyz: .xyz does not say how it is written; end it in .txt, .csv, .json"),
         (["-o", "missing/t.csv"], "missing'; make it first, or write elsewhere"),
         (["--checkpoint", "plan.json"], "plan.json: it is not a safetensors file; give a file that secateur.save"),
         (["--plan", "thin.safetensors"], "thin.safetensors: it is no plan: no JSON"),

@@ -24,7 +24,7 @@ KINDS: Final = {
     "percentile": "a percentile of |w|",
 }
 FORMATS: Final = ("table", "csv", "json", "yaml")
-SUFFIXES: Final = {".csv": "csv", ".json": "json", ".yaml": "yaml", ".yml": "yaml"}
+SUFFIXES: Final = {".txt": "table", ".csv": "csv", ".json": "json", ".yaml": "yaml", ".yml": "yaml"}
 
 ONLY: Final = {
     "level": ("compute",),
@@ -118,8 +118,11 @@ def _sizes(text: str) -> tuple[int, ...]:
 
 def _format(arguments: argparse.Namespace) -> str:
     """What is written; a form that does not go with the kind is a `SecateurError`."""
-    suffix = Path(arguments.output).suffix.lower() if arguments.output else ""
-    form: str = arguments.format or SUFFIXES.get(suffix, "table")
+    suffix = Path(arguments.output).suffix.lower() if arguments.output else ".txt"
+    if not arguments.format and suffix not in SUFFIXES:
+        what = f"{arguments.output}: {suffix or 'a name without a suffix'} does not say how it is written"
+        raise SecateurError(what, where="--output", hint=f"end it in {', '.join(SUFFIXES)}, or give --format")
+    form: str = arguments.format or SUFFIXES[suffix]
     if form == "yaml" and (arguments.kind != "percentile" or arguments.after or arguments.plan):
         raise SecateurError("yaml is for --kind percentile of one model", where=WHERE, hint="take csv or json")
     return form

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from attrs import frozen
 
 from secateur.checkpoint.files import check_writable, replacing
-from secateur.errors import SecateurError, suggestion
+from secateur.errors import PlanError, SecateurError, suggestion
 from secateur.graph.ir import Graph
 from secateur.pictures.dot import dot_of
 from secateur.pictures.drawing import Drawing
 from secateur.pictures.page import inline, page_of, tidied
 from secateur.pictures.pdf import pdf_of
 from secateur.pictures.rendering import laid_out
-
-if TYPE_CHECKING:
-    from secateur.thinning.plan import Plan
+from secateur.thinning.plan import Plan
 
 Level = Literal["module", "op"]
 Direction = Literal["down", "right"]
@@ -99,5 +97,8 @@ def picture(
     for name, value, known in (("level", level, ("module", "op")), ("direction", direction, ("down", "right"))):
         if value not in known:
             raise SecateurError(f"{value!r} is no {name}", where="picture", hint=suggestion(str(value), known))
+    if plan is not None and not isinstance(plan, Plan):
+        what = f"plan is of type {type(plan).__name__}"
+        raise PlanError(what, where="picture", hint="give what secateur.plan returned")
     drawing = Drawing.of(graph, plan, level, parameters, fold)
     return Picture(dot_of(drawing, direction, legend), title, drawing.summary)
