@@ -23,6 +23,7 @@ from secateur_pruners.regularizers.group_norm import GroupNormRegularizer
 from secateur_pruners.regularizers.group_variance import GroupVarianceRegularizer
 from secateur_pruners.regularizers.growing import GrowingRegularizer
 from secateur_pruners.regularizers.l1 import L1Regularizer
+from secateur_pruners.regularizers.lookup import slice_norms
 
 NOW = Moment(epoch=0, start=0, end=4)
 
@@ -468,3 +469,26 @@ def test_names_that_do_not_fit_are_refused(regularizer: Regularizer, message: st
     with pytest.raises(PlanError) as caught:
         regularizer.check_names(chain())
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("shape", [(1025, 1024), (1025, 32, 32), (130, 130, 9, 7)])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_norms_of_slices_of_large_tensors_are_those_of_torch(shape: tuple[int, ...], axis: int) -> None:
+    others = [other for other in range(len(shape)) if other != axis]
+    values = torch.randn(shape, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    values.select(axis, 3).zero_()
+    found, expected = (values.clone().requires_grad_() for _ in range(2))
+    weights = torch.arange(1.0, shape[axis] + 1, dtype=torch.float64)
+    ours, torchs = slice_norms(found, axis), torch.linalg.vector_norm(expected, dim=others)
+    assert ours.grad_fn is not None
+    assert "SliceNorms" in ours.grad_fn.name()  # they are large enough for it
+    (ours * weights).sum().backward()
+    (torchs * weights).sum().backward()
+    assert torch.allclose(ours, torchs, rtol=1e-13, atol=0)
+    assert torch.allclose(found.grad, expected.grad, rtol=1e-12, atol=1e-14)
+    assert not found.grad.select(axis, 3).any()
+
+
+def test_norms_of_slices_of_halves_do_not_overflow() -> None:
+    tensor = torch.full((1025, 1024), 300.0, dtype=torch.float16)
+    assert torch.allclose(slice_norms(tensor, 1).double(), torch.full((1024,), 300 * 1025**0.5).double(), rtol=1e-3)

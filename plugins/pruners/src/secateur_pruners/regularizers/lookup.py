@@ -10,6 +10,7 @@ from attrs import define, frozen
 
 from secateur.errors import PlanError
 from secateur.pruning.base import Array, Network
+from secateur.pruning.members import CHUNK
 from secateur.pruning.selection import matching
 from secateur.pruning.weights import told
 
@@ -114,8 +115,14 @@ def slice_norms(parameter: Tensor, axis: int) -> Tensor:
 
     if parameter.dim() == 1:
         return parameter.abs()
-    others = [other for other in range(parameter.dim()) if other != axis]
-    norms: Tensor = torch.linalg.vector_norm(parameter, dim=others)
+    norms: Tensor
+    if parameter.device.type == "cpu" and parameter.numel() > CHUNK:
+        from secateur_pruners.regularizers.slice_norms import SliceNorms
+
+        norms = SliceNorms.apply(parameter, axis)  # type: ignore[no-untyped-call]
+    else:
+        others = [other for other in range(parameter.dim()) if other != axis]
+        norms = torch.linalg.vector_norm(parameter, dim=others)
     return norms
 
 
