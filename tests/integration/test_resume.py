@@ -150,8 +150,13 @@ def test_every_place_to_stop_leads_to_the_same_bits(
         assert again.differences == whole.differences
 
 
-def test_ctrl_c_saves_and_says_how_to_go_on(
-    files: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_the_end_of_a_job_save_and_say_how_to_go_on(
+    number: signal.Signals,
+    status: int,
+    files: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     import secateur.training.trainer as trainer
 
@@ -162,12 +167,12 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     def interrupted(*arguments: Any) -> Any:
         calls.append(1)
         if len(calls) == 10:
-            os.kill(os.getpid(), signal.SIGINT)  # in the middle of a mini-batch
+            os.kill(os.getpid(), number)  # in the middle of a mini-batch
         return step(*arguments)
 
     with monkeypatch.context() as patch:
         patch.setattr(trainer, "_step", interrupted)
-        assert run("s.yaml", "--output", "out") == 130
+        assert run("s.yaml", "--output", "out") == status
     error = capsys.readouterr().err
     assert "interrupted: saved out/checkpoint.safetensors at epoch 2, step 2; go on with  " in error
     assert "secateur --plugin-file tiny.py run s.yaml --output out --resume\n" in error
@@ -180,16 +185,16 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     assert all(torch.equal(found[name], tensor) for name, tensor in expected.items())
 
 
-def test_a_second_ctrl_c_does_not_wait() -> None:
-    from secateur.training.interrupt import Interrupt
+def test_a_second_signal_does_not_wait() -> None:
+    from secateur.training.interrupt import SIGNALS, Interrupt
 
-    before = signal.getsignal(signal.SIGINT)
+    before = [signal.getsignal(number) for number in SIGNALS]
     with Interrupt() as interrupt:
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGTERM)
         assert interrupt.asked
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
-    assert signal.getsignal(signal.SIGINT) is before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def test_more_epochs_than_before(files: Path) -> None:

@@ -7,9 +7,6 @@ from pathlib import Path
 
 from secateur.records import Command
 
-INTERRUPTED = 130
-"""The exit status of a run that was interrupted."""
-
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments."""
@@ -27,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do the run and show it. Status 130 if Ctrl-C stopped it; it can go on then."""
+    """Do the run and show it. Status 130 if Ctrl-C stopped it, 143 if SIGTERM did; it can go on then."""
     from secateur.cli import console
     from secateur.cli.run_report import write_report
     from secateur.config import load
@@ -65,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         warning = f"Interrupted at {stopped.progress}. It goes on with: {command}"
         if prepared.results and (written := write_report(prepared, None, data.judged_by, args, text, warning)):
             out.print(f"so far:  {written}", soft_wrap=True, markup=False)
-        return INTERRUPTED
+        return interrupt.status
     with console.stderr().status("measuring and saving"):
         summary = prepared.summarise(data)
     out.print(summary_table(summary))

@@ -1,33 +1,38 @@
-"""Ctrl-C while training: the mini-batch is finished first, so that what is saved then can be gone on from."""
+"""Being stopped while training: the mini-batch is finished first, so that what is saved then can be gone on from."""
 
 from __future__ import annotations
 
 import signal
 import threading
-from typing import Any
+from typing import Any, Final
+
+SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
+"""Ctrl-C, and what job schedulers, containers and `kill` send."""
 
 
 class Interrupt:
-    """A context in which the first Ctrl-C only sets `asked`; a second one interrupts at once.
+    """A context in which the first signal to stop only sets `asked`; a second one interrupts at once.
 
     Outside the main thread, where Python handles no signals, it does nothing.
     """
 
     def __init__(self) -> None:
         self.asked = False
-        self._before: Any = None
+        self.status = 128 + signal.SIGINT
+        """The exit status of a process that was stopped so, as shells count it: 130 after Ctrl-C, 143 after SIGTERM."""
+        self._before: dict[signal.Signals, Any] = {}
 
     def __enter__(self) -> Interrupt:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._note)
+            self._before = {each: signal.signal(each, self._note) for each in SIGNALS}
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)
-            self._before = None
+        for each, handler in self._before.items():
+            signal.signal(each, signal.SIG_DFL if handler is None else handler)  # None: not set by Python
+        self._before = {}
 
     def _note(self, number: int, frame: Any) -> None:
         if self.asked:
             raise KeyboardInterrupt
-        self.asked = True
+        self.asked, self.status = True, 128 + number
