@@ -489,3 +489,32 @@ def test_names_of_wrapped_models_are_found_with_and_without_the_wrappers() -> No
     assert names.resolve("module.b.*") == ["b.module.weight", "b.bias"]
     with pytest.raises(PlanError, match=r"^weights: 'module\.c' matches no parameter; "):
         names.resolve("module.c")
+
+
+def test_what_is_masked_does_not_count_in_the_norm_of_gradients() -> None:
+    model = network()
+    scheduler = follow(model, policy(Elements()), policy(FirstUnits()))
+    scheduler.on_epoch_begin(0)
+    scheduler.on_minibatch_begin(0, 0, 2)
+    inputs, targets = batch(0)
+    cross_entropy(model(inputs), targets).backward()
+    masked = {name: parameter.detach() == 0 for name, parameter in model.named_parameters()}
+    before = {name: parameter.grad.clone() for name, parameter in model.named_parameters()}
+    assert any(before[name][zero].any() for name, zero in masked.items())  # single weights have gradients
+    scheduler.mask_gradients()
+    for name, parameter in model.named_parameters():
+        assert not parameter.grad[masked[name]].any(), name
+        assert torch.equal(parameter.grad[~masked[name]], before[name][~masked[name]]), name
+
+
+def test_gradients_of_forward_masks_are_masked_only_if_the_policy_says_so() -> None:
+    for said in (False, True):
+        model = network()
+        scheduler = follow(model, policy(Elements(), mask_on_forward_only=True, mask_gradients=said))
+        scheduler.on_epoch_begin(0)
+        scheduler.on_minibatch_begin(0, 0, 2)
+        inputs, targets = batch(0)
+        zero = model.conv2.weight.detach() == 0
+        cross_entropy(model(inputs), targets).backward()
+        scheduler.mask_gradients()
+        assert bool(model.conv2.weight.grad[zero].any()) is not said

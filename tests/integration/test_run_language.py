@@ -201,6 +201,28 @@ def test_gradients_are_clipped(files: Path) -> None:
     assert max(norms) == pytest.approx(0.05, rel=1e-3)
 
 
+def test_what_is_masked_does_not_count_in_the_norm_that_is_clipped(files: Path) -> None:
+    text = SCHEDULE.replace(
+        '{class: agp, dims: "*", criterion: l2, initial', "{class: level, weights: encoder.weight, initial"
+    )
+    Path("s.yaml").write_text(text)
+    norms = []
+    prepared = Run(load("s.yaml"), plugins(), Path("out"))
+    weight, parameters = prepared.model.encoder.weight, list(prepared.model.parameters())
+
+    def look(*_: Any) -> None:
+        masked = weight.detach() == 0
+        norms.append(float(torch.stack([p.grad.norm() for p in parameters]).norm()))
+        assert not weight.grad[masked].any()
+        seen.add(float(masked.float().mean()))
+
+    seen: set[float] = set()
+    prepared.optimizer.register_step_pre_hook(look)
+    prepared.train(prepared.load_data(), lambda *_: None, lambda _: None)
+    assert max(seen) == pytest.approx(0.5, abs=0.01)
+    assert norms == pytest.approx([0.05] * len(norms), rel=1e-3)  # of what is left
+
+
 BAD: dict[str, Any] = {
     "batch": ("batch_size: 10", "batch_size: 600", "a text of 900 words cannot be laid into 600 columns"),
     "bptt": ("bptt: 20", "bptt: 0", "run.data.bptt: must be at least 1, got 0"),

@@ -24,6 +24,10 @@ class Masking:
         """Mask again what the optimizer moved."""
         self._held.apply()
 
+    def mask_gradients(self) -> None:
+        """Set the gradients of what is masked to zero."""
+        self._held.apply_to_gradients()
+
     @property
     def anything(self) -> bool:
         """Whether any policy masks any unit or weight, in the forward only or always."""
@@ -52,6 +56,14 @@ class Masking:
             if len(units) == len(dims[dim]):  # between them, several pruners took all
                 found[dim] = np.delete(units, np.argmax(self._worth(dim)))
         return spare(self.network.coupling, found, self._worth)
+
+    def share(self, runs: Sequence[PolicyRun]) -> float:
+        """The share of all units, as there were when the schedule began, that is masked by some policies or gone."""
+        dims, original = self.network.coupling.dims, self.network.original
+        total = sum(original.values())
+        now = {dim.name: len(dim) - len(gone) for dim, gone in zip(dims, self.leaving(runs), strict=True)}
+        left = sum(now.get(name, 1) for name in original)  # a dim of one unit is no dim any more
+        return 1 - left / total if total else 0.0
 
     def _worth(self, dim: int) -> Array:
         """The scores by which units of a dim are spared: by the criterion of the last pruner that decided over it."""

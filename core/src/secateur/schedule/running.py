@@ -119,6 +119,11 @@ class PolicyRun:
             else:
                 self.masks.apply()
 
+    def mask_gradients(self) -> None:
+        """Set the gradients of what it masks in the forward to zero, if the policy says so."""
+        if self.masks is not None and self.policy.args.mask_gradients:
+            self.masks.apply_to_gradients()
+
     def take_off(self) -> None:
         """Take the mask back before the optimizer's step; nothing happens if that is done."""
         if self.masks is not None:

@@ -148,10 +148,7 @@ class Scheduler:
     @property
     def masked_share(self) -> float:
         """The share of all units, as there were before anything was thinned, that is masked or gone."""
-        total = sum(self.original.values())
-        now = {dim.name: len(dim) - len(gone) for dim, gone in zip(self.dims, self.leaving, strict=True)}
-        left = sum(now.get(name, 1) for name in self.original)  # a dim of one unit is no dim any more
-        return 1 - left / total if total else 0.0
+        return self.masking.share(self.runs)
 
     @property
     def leaving(self) -> list[Array]:
@@ -203,6 +200,12 @@ class Scheduler:
                 with run.blamed():
                     loss = loss + run.instance.loss(run.view, run.moment)
         return loss
+
+    def mask_gradients(self) -> None:
+        """Set the gradients of what is masked to zero: call it before they are clipped by a norm in which all count."""
+        self.masking.mask_gradients()
+        for run in self.runs:
+            run.mask_gradients()
 
     def on_minibatch_end(self, epoch: int, step: int = 0, steps: int = 1) -> None:
         """Mask again what the optimizer moved; call it after each of its steps."""
@@ -324,9 +327,8 @@ class Scheduler:
 
     def _before_step(self, *_: Any) -> None:
         """What the optimizer moves is not what the forward saw."""
-        for run in reversed(self.runs):
-            if run.masks is not None and run.policy.args.mask_gradients:
-                run.masks.apply_to_gradients()
+        for run in self.runs:
+            run.mask_gradients()
         self._take_off()
 
     def _thin(self, policy: Policy, epoch: int, step: int) -> None:

@@ -68,7 +68,8 @@ class RunConfig:
     optimizer: Node | None = field(default=None, eq=False)
     seed: int = field(default=0, validator=_seed)
     clip_grad_norm: float | None = field(default=None, validator=optional(_above_zero))
-    """The largest norm of all gradients together; larger ones are scaled down to it (Pascanu et al. 2013)."""
+    """The largest norm of all gradients together; larger ones are scaled down to it (Pascanu et al. 2013).
+    Those of masked weights do not count."""
     autocast: Literal["bfloat16"] | None = None
     """The precision of multiplications in training (`torch.autocast`); None: that of the weights."""
     checkpoint_every: int | None = field(default=None, validator=optional(_positive))

@@ -158,6 +158,7 @@ def _step(
     optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     if clip_grad_norm is not None:
+        scheduler.mask_gradients()
         torch.nn.utils.clip_grad_norm_(model.parameters(), clip_grad_norm)
     optimizer.step()
     return evolve(made, loss=made.loss.detach())
