@@ -25,6 +25,8 @@ class Figure:
     better: Literal["less", "more"] = "less"
     note: str = ""
     """What the number is of, in a few words."""
+    factor: float | None = None
+    """How many times as large it was before, where that was measured by itself: latencies are timed in turns."""
 
 
 @frozen

@@ -102,7 +102,7 @@ def _figures(run: Run, summary: Summary | None, judged: str, before: Network, af
     if summary is not None:
         timed = summary.latency
         which = "final" if summary.dense is None else "best dense, final"
-        found.append(Figure("Latency", timed.a.median, timed.b.median, "seconds", note="median"))
+        found.append(Figure("Latency", timed.a.median, timed.b.median, "seconds", note="median", factor=timed.ratio))
         if summary.valid is None:
             found.append(_judged(metric, summary.dense, summary.final.metric, f"{judged}: {which}"))
         else:

@@ -42,7 +42,9 @@ def thinning_content(
         Figure("Multiply-accumulates", before.macs, after.macs, "count", note=f"per {batch_of(before.graph).noun}"),
     ]
     if latency is not None:
-        figures.append(Figure("Latency", latency.a.median, latency.b.median, "seconds", note="median"))
+        figures.append(
+            Figure("Latency", latency.a.median, latency.b.median, "seconds", note="median", factor=latency.ratio)
+        )
     figures.append(Figure("Weights and buffers", before.bytes, after.bytes, "bytes"))
     proofs = [same_outputs(report.difference, plan.reference, why_not=" (--no-verify)")]
     pruned = pruned_by(plan)

@@ -51,8 +51,8 @@ def change(figure: Figure) -> tuple[str, str]:
     ('4.0× fewer', 'good')
     >>> change(Figure("accuracy", 0.98, 0.97, "share", better="more"))
     ('\\u22121.0 points', 'bad')
-    >>> change(Figure("latency", 2.0, 1.0, "seconds"))
-    ('2.0× faster', 'good')
+    >>> change(Figure("latency", 2.0, 1.0, "seconds")), change(Figure("latency", 2.0, 1.0, "seconds", factor=1.8))
+    (('2.0× faster', 'good'), ('1.8× faster', 'good'))
     """
     before, after = figure.before, figure.after
     if before is None or after is None or not (math.isfinite(before) and math.isfinite(after)):
@@ -67,7 +67,7 @@ def change(figure: Figure) -> tuple[str, str]:
         percent = 100 * (after / before - 1)
         text = "unchanged" if abs(percent) < 0.05 else f"{_signed(percent)}{SPACE}%"
         return text, _tone(percent if figure.better == "more" else -percent, 1.0)
-    factor = before / after
+    factor = before / after if figure.factor is None else figure.factor
     less, more = {"count": ("fewer", "more"), "bytes": ("smaller", "larger"), "seconds": ("faster", "slower")}[
         figure.unit
     ]
