@@ -58,6 +58,8 @@ BPTT = 35
 BOOTSTRAPS = 10_000
 WINDOWS = 150
 """Windows of 350 words in which rows are compared."""
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
+"""One thread; and memory is used again: glibc would give large blocks back after each step, to get them page by page."""
 CONSOLE = Console(width=150, soft_wrap=True)
 
 
@@ -141,7 +143,7 @@ class Rows:
         if (output / "checkpoint.safetensors").exists():
             command.append("--resume")
         CONSOLE.rule(f"{self.setting.hidden} units, seed {self.seed}: {row}")
-        subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+        subprocess.run(command, check=True, env=os.environ | ENVIRONMENT)
 
     def schedule(self, row: str) -> dict[str, Any]:
         """The schedule of a row."""
