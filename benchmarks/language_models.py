@@ -59,7 +59,7 @@ BOOTSTRAPS = 10_000
 WINDOWS = 150
 """Windows of 350 words in which rows are compared."""
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
-"""One thread; and memory is used again: glibc would give large blocks back after each step, to get them page by page."""
+"""One thread; and memory is used again: glibc gives large blocks back after each step, to get them page by page."""
 CONSOLE = Console(width=150, soft_wrap=True)
 
 
