@@ -190,7 +190,7 @@ def test_a_run_begins_with_trained_weights(files: Path, capsys: pytest.CaptureFi
 def test_a_missing_checkpoint_to_begin_with_is_named(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("s.yaml").write_text(SCHEDULE.replace("{name: tiny}", "{name: tiny, checkpoint: nowhere.safetensors}"))
     assert run("s.yaml", "--output", "out") == 2
-    assert "error: nowhere.safetensors: there is no such file" in capsys.readouterr().err
+    assert "error: s.yaml:3: run.model: nowhere.safetensors: there is no such file" in capsys.readouterr().err
 
 
 def test_weights_masked_one_by_one_are_no_dense_epoch(files: Path, capsys: pytest.CaptureFixture[str]) -> None:

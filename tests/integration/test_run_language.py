@@ -240,6 +240,16 @@ BAD: dict[str, Any] = {
         "{name: resnet20_cifar}",
         "run.model: the model 'resnet20_cifar' does not fit the data set 'jumps': ",
     ),
+    "names of arguments": (
+        "kind: LSTM}",
+        "kidn: LSTM}",
+        "run.model: the model 'word_lm' refuses its arguments: there is no argument 'kidn'; did you mean 'kind'?",
+    ),
+    "values of arguments": (
+        "kind: LSTM}",
+        "kind: lstm}",
+        "error: s.yaml:3: run.model: kind: no recurrent layer named 'lstm'; did you mean 'LSTM'?",
+    ),
     "vocabulary": (
         "kind: LSTM}",
         "kind: LSTM, vocabulary: 11}",
@@ -248,7 +258,7 @@ BAD: dict[str, Any] = {
     "images": (
         "{name: jumps, batch_size: 10, bptt: 20}",
         "{name: digits}",
-        "run.model: the model 'word_lm' refuses its arguments: ",
+        "run.model: the model 'word_lm' does not fit the data set 'digits': example_inputs: the forward of Word",
     ),
 }
 

@@ -154,7 +154,8 @@ def _batches(inputs: Any, axis: int, where: str) -> Any:
             return None
         if leaf.shape[axis] < 2:
             what = f"an example input has the shape {tuple(leaf.shape)}: torch takes a batch of one for a constant"
-            raise CheckpointError(what, where=where, hint="give a batch of 2 or more, or a fixed batch")
+            hint = f"give a batch of 2 or more, or a fixed batch; batch_axis says which axis it is, {axis} here"
+            raise CheckpointError(what, where=where, hint=hint)
         return {axis: torch.export.Dim.AUTO}
 
     return pytree.tree_map(free, inputs)

@@ -12,7 +12,7 @@ from attrs.validators import optional
 
 from secateur.config import Node, plain, structure
 from secateur.config.arguments import check_arguments, taken
-from secateur.errors import suggestion
+from secateur.errors import CheckpointError, ConfigError, DataError, suggestion
 from secateur.plugins import PluginManager
 
 if TYPE_CHECKING:
@@ -131,9 +131,11 @@ def build_model(config: RunConfig, manager: PluginManager, node: Node, sizes: Ma
 
 @contextmanager
 def refused(name: str, key: str, node: Node) -> Iterator[None]:
-    """Blame the arguments of the model or data set `name` for what its function refuses while the body runs."""
+    """Blame the model or data set `name` for what its function refuses while the body runs: file, line and key."""
     try:
         yield
+    except (ConfigError, DataError, CheckpointError) as error:
+        raise node.require("run").require(key).error(error.args[0], hint=error.hint) from error
     except (TypeError, ValueError) as error:
         place = node.require("run").require(key)
         raise place.error(f"the {_noun(key)} {name!r} refuses its arguments: {error}") from error

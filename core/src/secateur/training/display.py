@@ -82,7 +82,9 @@ def summary_table(summary: Summary) -> RenderableType:
     row(f"MACs per {summary.per}", *summary.macs, ",d")
     timed = " x ".join(str(size) for size in summary.latency_inputs)
     before, after = (f"{1e3 * timing.median:.2f}" for timing in (summary.latency.a, summary.latency.b))
-    table.add_row(f"latency of {timed} (ms)", before, after, f"{1 / summary.latency.ratio:.1%}")  # in turns
+    same = summary.difference is None and summary.macs[0] == summary.macs[1]
+    table.add_row(f"latency of {timed} (ms)", before, after, "same" if same else f"{1 / summary.latency.ratio:.1%}")
+    table.caption, table.caption_justify = "latency: the medians, and that of the ratios of runs in turns", "left"
     name, show = summary.metric.name, summary.metric.show
     dense = "-" if summary.dense is None else show(summary.dense)
     which = "final" if summary.dense is None else "best dense, final"

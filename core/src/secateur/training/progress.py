@@ -24,12 +24,17 @@ class Progress:
     correct: int = 0
     seen: int = 0
     logged_loss: float = 0.0
-    """`loss` and `seen` as they were when the loggers were told last."""
+    """`loss` and `seen` as they were when the loggers were told last; below zero if that was in an epoch before."""
     logged_seen: int = 0
     seconds: float = 0.0
     """That the epoch took so far."""
     carried: Any = None
     """What the next mini-batch begins with: the recurrent states after the last one."""
+
+    def next_epoch(self, order: Tensor) -> Progress:
+        """The begin of the next epoch; what the loggers were not told yet is not forgotten."""
+        loss, seen = self.logged_loss - self.loss, self.logged_seen - self.seen
+        return Progress(epoch=self.epoch + 1, order=order, logged_loss=loss, logged_seen=seen)
 
     def to_dict(self) -> dict[str, Any]:
         """A tree that a checkpoint can hold."""

@@ -17,7 +17,7 @@ from attrs import asdict, frozen
 from secateur.checkpoint import load, read, save
 from secateur.checkpoint.files import replacing
 from secateur.config import Node, plain
-from secateur.errors import ConfigError, SecateurError
+from secateur.errors import CaptureError, ConfigError, SecateurError
 from secateur.graph.capture import trace
 from secateur.measure import Comparison, count_parameters, latency_pair, macs_each
 from secateur.plugins import PluginManager
@@ -109,10 +109,14 @@ class Run:
         self.sizes = sizes_of(self.config, manager, node)
         self.model = build_model(self.config, manager, node, self.sizes)
         if self.config.model.checkpoint is not None:
-            load(self.config.model.checkpoint, self.model)
+            with refused(self.config.model.name, "model", node):
+                load(self.config.model.checkpoint, self.model)
         self.optimizer = build_optimizer(self.config, self.model)
         self.inputs = self._inputs(self.model)
-        self.scheduler = Scheduler.from_yaml(node, self.model, self.optimizer, self.inputs, plugins=manager)
+        try:
+            self.scheduler = Scheduler.from_yaml(node, self.model, self.optimizer, self.inputs, plugins=manager)
+        except CaptureError as error:
+            raise self._unfit(str(error)) from error
         self.dense = copy.deepcopy(self.model)
         self.progress = Progress()
         """Where training begins."""
@@ -256,10 +260,11 @@ class Run:
         try:
             return self.task.inputs_like(model, self.sizes, entry.input_shape)
         except (RuntimeError, TypeError, ValueError, IndexError) as error:
-            place = self.node.require("run").require("model")
-            why = str(error).strip().splitlines()[0]
-            name = self.config.model.name
-            raise place.error(f"the model {name!r} does not fit the data set {entry.name!r}: {why}") from error
+            raise self._unfit(str(error).strip().splitlines()[0]) from error
+
+    def _unfit(self, why: str) -> ConfigError:
+        config, place = self.config, self.node.require("run").require("model")
+        return place.error(f"the model {config.model.name!r} does not fit the data set {config.data.name!r}: {why}")
 
     def _macs(self, model: nn.Module) -> int:
         return macs_each(trace(model, self._inputs(model)), self.manager.op_rules)

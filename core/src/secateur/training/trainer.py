@@ -125,7 +125,7 @@ def train(
                 seconds=time.perf_counter() - start,
             )
         )
-        now = Progress(epoch=now.epoch + 1, order=generator.get_state())
+        now = now.next_epoch(generator.get_state())
         on_rest(now)
 
 

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
 
 from secateur.hookspecs import hookimpl
 from secateur.records import ModelEntry
@@ -18,21 +22,21 @@ def secateur_models() -> Iterable[ModelEntry]:
     return [
         ModelEntry(
             name="simplenet_mnist",
-            build=simplenet,
+            build=Fresh("secateur_models.simplenet", "SimpleNet"),
             input_shape=(1, 28, 28),
             summary="Two convolutions of 20 and 50 filters, linear layers of 500 and 10, for MNIST.",
             tags=("mnist",),
         ),
         ModelEntry(
             name="mobilenet_v1",
-            build=mobilenet,
+            build=Fresh("secateur_models.mobilenet_v1", "MobileNetV1"),
             input_shape=(3, 224, 224),
             summary="MobileNet v1 for ImageNet: 13 depthwise separable blocks, 28 weighted layers.",
             tags=("imagenet",),
         ),
         ModelEntry(
             name="word_lm",
-            build=word_lm,
+            build=Fresh("secateur_models.language", "WordLanguageModel"),
             input_shape=None,
             inputs=words,
             summary="A word language model: embedding, LSTM (or GRU, RNN), linear; tokens are (time, batch).",
@@ -41,25 +45,24 @@ def secateur_models() -> Iterable[ModelEntry]:
     ]
 
 
-def simplenet(**arguments: Any) -> nn.Module:
-    """Return a fresh SimpleNet; torch is imported only now."""
-    from secateur_models.simplenet import SimpleNet
+@frozen
+class Fresh:
+    """Builds a network of a class by the arguments of the class; its module, and so torch, is imported only then."""
 
-    return SimpleNet(**arguments)
+    module: str
+    name: str
 
+    def __call__(self, **arguments: Any) -> nn.Module:
+        """Return a fresh network."""
+        made: nn.Module = self._class()(**arguments)
+        return made
 
-def mobilenet(**arguments: Any) -> nn.Module:
-    """Return a fresh MobileNet v1; torch is imported only now."""
-    from secateur_models.mobilenet_v1 import MobileNetV1
+    @property
+    def __signature__(self) -> inspect.Signature:
+        return inspect.signature(self._class())
 
-    return MobileNetV1(**arguments)
-
-
-def word_lm(**arguments: Any) -> nn.Module:
-    """Return a fresh word language model; torch is imported only now."""
-    from secateur_models.language import WordLanguageModel
-
-    return WordLanguageModel(**arguments)
+    def _class(self) -> Any:
+        return getattr(importlib.import_module(self.module), self.name)
 
 
 def words(model: nn.Module) -> tuple[Any, ...]:

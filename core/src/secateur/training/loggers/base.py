@@ -94,10 +94,11 @@ class Logs:
 
     def minibatch(self, progress: Progress, learning_rate: float) -> None:
         """Call it after every mini-batch, before the progress is saved: it notes there what the loggers know."""
-        if progress.step and progress.step % self.every == 0 and progress.seen > progress.logged_seen:
+        at = Position(progress.epoch, progress.step, self.steps)
+        if progress.step and at.done % self.every == 0 and progress.seen > progress.logged_seen:
             mean = (progress.loss - progress.logged_loss) / (progress.seen - progress.logged_seen)
             progress.logged_loss, progress.logged_seen = progress.loss, progress.seen
-            log = StepLog(Position(progress.epoch, progress.step, self.steps), mean, learning_rate)
+            log = StepLog(at, mean, learning_rate)
             for logger in self.loggers:
                 logger.step(log)
 

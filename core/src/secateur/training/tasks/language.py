@@ -115,6 +115,6 @@ class LanguageModelling:
             with quiet(model):
                 returned = model(tokens)
         except IndexError as error:
-            what = f"its vocabulary is smaller than that of the text, {sizes['vocabulary']} words ({error})"
-            raise IndexError(what) from error
+            what = f"its vocabulary is smaller than that of the text, {sizes['vocabulary']} words"
+            raise IndexError(f"{what}; leave vocabulary out of its arguments, or give as many") from error
         return (tokens, returned[1]) if isinstance(returned, tuple) else (tokens,)
