@@ -202,7 +202,7 @@ class Scheduler:
         return loss
 
     def mask_gradients(self) -> None:
-        """Set the gradients of what is masked to zero: call it before they are clipped by a norm in which all count."""
+        """Set the gradients of what is masked to zero, so that they do not count in a norm that clips gradients."""
         self.masking.mask_gradients()
         for run in self.runs:
             run.mask_gradients()
