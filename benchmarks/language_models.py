@@ -17,8 +17,8 @@ is trained for as many epochs more:
 
 Each row is a run of `secateur run` by a schedule that is written beside its results, so that what was done can be read
 there. A row that is done is not done again. Perplexity is of the test text in one pass, in 10 columns. Whether two rows
-differ is said twice: by the standard error of the difference of their mean losses over 150 blocks of 350 words of the
-same text (paired, from 10,000 bootstrap samples), and by the spread between seeds, for rows that have several.
+differ is said twice: by the standard error of the difference of their mean losses over blocks of 350 words of all of
+that text (paired, from 10,000 bootstrap samples), and by the spread between seeds, for rows that have several.
 
     python benchmarks/language_models.py --text .../wikitext-2 --output runs/lm --size 200 --seed 0 --seed 1
     python benchmarks/language_models.py --text .../wikitext-2 --output runs/lm --size 650 --table
@@ -29,7 +29,6 @@ same text (paired, from 10,000 bootstrap samples), and by the spread between see
 from __future__ import annotations
 
 import argparse
-import itertools
 import json
 import os
 import subprocess
@@ -56,8 +55,6 @@ from secateur_models.language import WordLanguageModel
 
 BPTT = 35
 BOOTSTRAPS = 10_000
-WINDOWS = 150
-"""Windows of 350 words in which rows are compared."""
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "100000000000"}
 """One thread; and memory is used again: glibc gives large blocks back after each step, to get them page by page."""
 CONSOLE = Console(width=150, soft_wrap=True)
@@ -244,16 +241,16 @@ class Encoded(torch.nn.Module):
 
 
 def losses(rows: Rows, row: str, tokens: torch.Tensor) -> np.ndarray[Any, Any]:
-    """The mean loss of each of the first windows of the text, (windows,); kept beside the row."""
-    kept = rows.folder / row / f"losses-{WINDOWS}.npy"
+    """The mean loss of each window of the text but the last, which is short, (windows,); kept beside the row."""
+    kept = rows.folder / row / "losses.npy"
     if not kept.exists():
         task, model, found, carried = LanguageModelling(BPTT), rows.network(row), [], None
         with torch.no_grad():
-            for batch in itertools.islice(task.windows(TextSplit(tokens=tokens), 10), WINDOWS):
+            for batch in task.windows(TextSplit(tokens=tokens), 10):
                 made = task.forward(model, batch, carried)
                 carried = made.carried
                 found.append(float(made.loss))
-        np.save(kept, np.array(found))
+        np.save(kept, np.array(found[:-1]))
     return np.load(kept)
 
 

@@ -2,7 +2,7 @@
 
     n_k = ||w_k||_2,   dn_k / dw_k = w_k / n_k, and zero where n_k is zero
 
-What torch makes of it reads a matrix column by column: ten times as long, at every mini-batch.
+What torch makes of it reads a matrix column by column, which takes several times as long, at every mini-batch.
 """
 
 from __future__ import annotations
